@@ -1,0 +1,18 @@
+"""The verbs of ``rs-run``."""
+
+from __future__ import annotations
+
+from rs_runtime import __version__
+from rs_runtime.cli._main import LazyGroup, Verb
+
+group = LazyGroup(
+    name="rs-run",
+    help="Restyle portraits with a bundle: picture to latent and tokens to picture.",
+    verbs={
+        "invert": Verb("rs_runtime.cli.invert:command", "Invert photos and restyle them."),
+        "synth": Verb("rs_runtime.cli.synth:command", "Draw random heads or saved pictures."),
+        "info": Verb("rs_runtime.cli.info:command", "Describe a bundle or a token set."),
+    },
+    version=__version__,
+    extra="cpu",
+)
