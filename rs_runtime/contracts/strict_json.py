@@ -1,0 +1,108 @@
+"""JSON without surprises: one canonical writing, and a reader that refuses what JSON leaves open.
+
+Python's reader accepts duplicate keys, NaN and unlimited nesting; two readers may then see two
+different files. Everything this project stores as JSON is written by `canonical_json` and read by
+`parse_json`.
+"""
+
+import json
+from typing import Any, NoReturn
+
+from rs_runtime.contracts.errors import MalformedFileError
+
+MAX_DEPTH = 32
+
+
+def canonical_json(value: Any) -> bytes:
+    """Return the one byte string that stands for `value`.
+
+    Keys are sorted, there is no white space, and all text is ASCII (`\\uXXXX` escapes).
+
+    Args:
+        value: Mappings with string keys, sequences, strings, ints, finite floats, booleans, None.
+
+    Returns:
+        ASCII bytes; equal values give equal bytes on every platform.
+
+    Raises:
+        ValueError: A float is not finite.
+        TypeError: A value has no JSON form.
+    """
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return text.encode("ascii")
+
+
+def parse_json(data: bytes, what: str) -> Any:
+    """Parse JSON text strictly.
+
+    Args:
+        data: UTF-8 text.
+        what: Names the text in messages, for example `"face.tokens: header"`.
+
+    Returns:
+        dict, list, str, int, float, bool or None.
+
+    Raises:
+        MalformedFileError: Not UTF-8, not JSON, a key twice in one object, NaN or an infinity, a
+            number too large for a double, or nesting deeper than `MAX_DEPTH`.
+    """
+
+    def refuse(reason: str) -> NoReturn:
+        raise MalformedFileError(f"{what}: not valid JSON", found=reason)
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        result = dict(pairs)
+        if len(result) != len(pairs):
+            keys = [key for key, _ in pairs]
+            twice = next(key for key in keys if keys.count(key) > 1)
+            refuse(f"the key {twice!r} twice in one object")
+        return result
+
+    def finite(text: str) -> float:
+        number = float(text)
+        if number in (float("inf"), float("-inf")):
+            refuse("a number too large for a double")
+        return number
+
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        refuse(f"bytes that are not UTF-8 at position {error.start}")
+    _check_depth(text, what)
+    try:
+        return json.loads(
+            text,
+            object_pairs_hook=unique,
+            parse_float=finite,
+            parse_constant=lambda name: refuse(f"the constant {name}"),
+        )
+    except ValueError as error:
+        refuse(str(error))
+
+
+def _check_depth(text: str, what: str) -> None:
+    """Refuse deep nesting before the recursive parser sees it; brackets inside strings don't count."""
+    if text.count("[") + text.count("{") <= MAX_DEPTH:
+        return
+    depth = 0
+    in_string = False
+    escaped = False
+    for ch in text:
+        if in_string:
+            if escaped:
+                escaped = False
+            elif ch == "\\":
+                escaped = True
+            elif ch == '"':
+                in_string = False
+        elif ch == '"':
+            in_string = True
+        elif ch in "[{":
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise MalformedFileError(
+                    f"{what}: not valid JSON",
+                    found=f"nesting deeper than {MAX_DEPTH}",
+                )
+        elif ch in "]}":
+            depth -= 1
