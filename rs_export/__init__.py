@@ -1,0 +1,1 @@
+"""PyTorch checkpoints to bundles of portable ONNX graphs, proven equal by value."""
