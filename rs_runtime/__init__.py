@@ -1,8 +1,6 @@
 """RefineStyle runtime: picture to latent and tokens to picture, domains as data, no PyTorch.
 
-    import rs_runtime
-    inversion = rs_runtime.load().invert("photo.jpg")
-    restyled = inversion.synthesize(domains="sketch")      # uint8 [R, R, 3]
+``rs_runtime.load().invert("photo.jpg").synthesize(domains="sketch")`` is uint8 [R, R, 3].
 """
 
 from __future__ import annotations

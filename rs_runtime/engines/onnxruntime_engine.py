@@ -1,0 +1,217 @@
+"""ONNX Runtime as an engine: graphs from bytes, strict providers, runs that Ctrl-C can stop.
+
+Observed of ONNX Runtime 1.31 and answered here: a provider that is missing or fails to start is
+replaced by the CPU with no more than a warning; Ctrl-C waits until a run ends; a file given by
+path is mapped and may change under a session; error texts carry full paths and source lines, and
+not every failure has one of its own exception classes.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rs_runtime.contracts.errors import IncompatibleError, RefineStyleError, ResourceError
+
+# Short name -> ONNX Runtime's name; in the order in which "auto" tries them.
+PROVIDERS = {
+    "cuda": "CUDAExecutionProvider",
+    "rocm": "MIGraphXExecutionProvider",
+    "directml": "DmlExecutionProvider",
+    "coreml": "CoreMLExecutionProvider",
+    "cpu": "CPUExecutionProvider",
+    # Only by name: these compile every graph first, which can take minutes.
+    "tensorrt": "TensorrtExecutionProvider",
+    "openvino": "OpenVINOExecutionProvider",
+}
+AUTO_ORDER = ("cuda", "rocm", "directml", "coreml", "cpu")
+# What a provider needs behind it: parts of a graph that it does not take go there.
+_BEHIND = {"tensorrt": ("cuda", "cpu"), "cpu": ()}
+_PATH = re.compile(r"(?:[A-Za-z]:)?(?:[/\\][^\s/\\:'\"]+){2,}")
+_MEMORY = ("bad_alloc", "failed to allocate", "out of memory", "memory allocation")
+
+
+def _library() -> Any:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ResourceError(
+            "ONNX Runtime is not installed",
+            hint='in the project\'s folder: pip install ".[cpu]" (or ".[gpu]" for NVIDIA GPUs)',
+        ) from error
+    return onnxruntime
+
+
+def available_providers() -> list[str]:
+    """Short names of the providers that the installed ONNX Runtime was built with."""
+    built = _library().get_available_providers()
+    return [name for name, full in PROVIDERS.items() if full in built]
+
+
+class OnnxRuntimeEngine:
+    """A graph in an ONNX Runtime session.
+
+    Attributes:
+        provider: Short name of the provider in use, equal to the one asked for.
+        label: The graph's name in messages.
+    """
+
+    def __init__(self, label: str, graph: bytes, provider: str, threads: int | None = None) -> None:
+        """Opens the graph.
+
+        Args:
+            label: What to call the graph in messages.
+            graph: An ONNX model with its weights inside.
+            provider: A key of ``PROVIDERS``; never replaced by another.
+            threads: CPU threads of one run; None leaves ONNX Runtime's default.
+
+        Raises:
+            ResourceError: The provider is absent or does not start; ONNX Runtime is missing.
+            IncompatibleError: ONNX Runtime refuses the graph.
+        """
+        library = _library()
+        require_built(provider)
+        options = library.SessionOptions()
+        options.log_severity_level = 4  # failures come as exceptions; nothing else is for users
+        options.add_session_config_entry("session.load_model_format", "ONNX")
+        if threads is not None:
+            options.intra_op_num_threads = threads
+        names = [PROVIDERS[name] for name in (provider, *_BEHIND.get(provider, ("cpu",)))]
+        if provider in ("cuda", "tensorrt") and hasattr(library, "preload_dlls"):
+            library.preload_dlls()
+        try:
+            session = library.InferenceSession(
+                graph,
+                options,
+                providers=names,
+                enable_fallback=0,
+                # Else an environment variable lets a model set options, such as writing profiles.
+                read_config_from_model=0,
+            )
+        except Exception as error:  # its bindings also let UnicodeDecodeError and others through
+            raise _opening_failed(library, label, provider, error) from error
+        if PROVIDERS[provider] not in session.get_providers():
+            raise _did_not_start(provider, "ONNX Runtime fell back to another provider")
+        self.label = label
+        self.provider = provider
+        self._session = session
+        self._inputs = {value.name: value for value in session.get_inputs()}
+        self._outputs = [value.name for value in session.get_outputs()]
+        self._new_run_options = library.RunOptions
+
+    def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Runs the graph once; see ``Engine.run``."""
+        if set(inputs) != set(self._inputs):
+            raise IncompatibleError(
+                f"the graph {self.label!r} has other inputs than its manifest says",
+                found=", ".join(sorted(self._inputs)),
+                expected=", ".join(sorted(inputs)),
+            )
+        feeds = {name: np.ascontiguousarray(value) for name, value in inputs.items()}
+        options = self._new_run_options()
+        options.log_severity_level = 4
+        try:
+            values = _interruptible(
+                lambda: self._session.run(self._outputs, feeds, options),
+                lambda: setattr(options, "terminate", True),
+            )
+        except Exception as error:
+            raise _running_failed(self.label, error) from error
+        return dict(zip(self._outputs, values, strict=True))
+
+
+def require_built(provider: str) -> None:
+    """Raises ResourceError unless the installed ONNX Runtime has the provider."""
+    built = available_providers()
+    if provider not in built:
+        raise _absent(provider, built)
+
+
+def _interruptible(work: Any, stop: Any) -> Any:
+    """Runs ``work`` so that a signal ends it: signals only reach a main thread that is waiting."""
+    if threading.current_thread() is not threading.main_thread():
+        return work()
+    outcome: dict[str, Any] = {}
+
+    def target() -> None:
+        try:
+            outcome["value"] = work()
+        except BaseException as error:
+            outcome["error"] = error
+
+    thread = threading.Thread(target=target, daemon=True)
+    thread.start()
+    try:
+        thread.join()
+    except BaseException:
+        stop()
+        thread.join()
+        raise
+    if "error" in outcome:
+        raise outcome["error"]
+    return outcome["value"]
+
+
+def _absent(provider: str, built: list[str]) -> ResourceError:
+    if provider in ("cuda", "tensorrt"):
+        hint = (
+            "in the project's folder: pip uninstall -y onnxruntime, "
+            'then pip install ".[gpu]" (NVIDIA driver needed)'
+        )
+    else:
+        hint = f"install an ONNX Runtime built with {PROVIDERS[provider]}"
+    return ResourceError(
+        f"provider {provider!r} is not in the installed ONNX Runtime",
+        found=", ".join(built),
+        expected=provider,
+        hint=f"{hint}; or use --provider auto",
+    )
+
+
+def _did_not_start(provider: str, reason: str) -> ResourceError:
+    return ResourceError(
+        f"provider {provider!r} is installed but did not start",
+        found=reason,
+        expected="a working device and its driver",
+        hint="check the driver (nvidia-smi), or use --provider auto",
+    )
+
+
+def _opening_failed(library: Any, label: str, provider: str, error: Exception) -> RefineStyleError:
+    text = _short(error)
+    if _is_memory(error):
+        return ResourceError(f"not enough memory to open the graph {label!r}", found=text)
+    if provider != "cpu" and PROVIDERS[provider].removesuffix("ExecutionProvider") in text:
+        return _did_not_start(provider, text)
+    return IncompatibleError(
+        f"ONNX Runtime {library.__version__} cannot open the graph {label!r}",
+        found=text,
+        hint="export the bundle again with rs-export, or update onnxruntime",
+    )
+
+
+def _running_failed(label: str, error: Exception) -> RefineStyleError:
+    text = _short(error)
+    if _is_memory(error):
+        return ResourceError(
+            f"not enough memory to run the graph {label!r}",
+            found=text,
+            hint="use a smaller batch or fewer domains at once",
+        )
+    return IncompatibleError(f"ONNX Runtime cannot run the graph {label!r}", found=text)
+
+
+def _is_memory(error: Exception) -> bool:
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or any(sign in text for sign in _MEMORY)
+
+
+def _short(error: Exception) -> str:
+    """The first line of a text, with full paths (of the machine that built the library) removed."""
+    line = next(iter(str(error).splitlines()), "") or type(error).__name__
+    return _PATH.sub("…", line)[:300]

@@ -1,0 +1,165 @@
+"""How domains compose: token sets with strengths become the packed tensors of a synthesis graph.
+
+    dW = dW_image + sum lambda dW        low-rank sets concatenate along L, lambda on P only
+    style offset = sum lambda offset     modulation m = 1 + sum lambda (m - 1)
+
+Residuals add exactly (pictures do not); any finite strength is allowed, negative too; repeats add.
+Samples of one batch may carry different mixes; a shorter one is padded with zero rows up to the
+call's common L, which changes nothing. Adding tokens is all the arithmetic there is here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rs_runtime.contracts.errors import IncompatibleError, UsageError
+from rs_runtime.contracts.layers import LayerTable
+from rs_runtime.contracts.tokens import TokenSet
+
+Mix: TypeAlias = Sequence[tuple[TokenSet, float]]
+Float32: TypeAlias = NDArray[np.float32]
+
+
+class PackedTokens(NamedTuple):
+    """Tokens of N samples in layer-table order, float32, L >= 1.
+
+    Style offsets cover the convolutions, then the toRGB layers. Zeros in P, Q and the offsets and
+    ones in the modulation are plain StyleGAN2.
+    """
+
+    P: Float32  # [N, L, sum of Cout over convolutions]
+    Q: Float32  # [N, L, sum of Cin over convolutions]
+    style_offset: Float32  # [N, sum of Cin over all layers]
+    modulation: Float32  # [N, sum of Cin over convolutions]
+
+
+def neutral(count: int, table: LayerTable, rank: int = 1) -> PackedTokens:
+    """Tokens of ``count`` samples that change nothing.
+
+    Args:
+        count: Number of samples N.
+        table: Layer table of the generator.
+        rank: L, at least 1: engines differ on empty tensors, a zero row is exact everywhere.
+    """
+    return PackedTokens(
+        np.zeros((count, rank, table.sum_out), np.float32),
+        np.zeros((count, rank, table.sum_in), np.float32),
+        np.zeros((count, table.style_channels_with_torgb), np.float32),
+        np.ones((count, table.sum_in), np.float32),
+    )
+
+
+def mix(samples: Sequence[Mix], table: LayerTable) -> PackedTokens:
+    """Packs one mix of token sets per sample.
+
+    Args:
+        samples: For each of N samples its (token set, strength) pairs; may be empty.
+        table: Layer table of the generator that the sets were made for.
+
+    Returns:
+        Packed tokens of N samples; L is the largest sum of ranks in the batch, at least 1.
+
+    Raises:
+        UsageError: A strength that is not finite.
+        IncompatibleError: A set for another layer table.
+    """
+    merged = [_merge(sample, table) for sample in samples]
+    ranks = [sum(token_set.rank for token_set, _ in sample) for sample in merged]
+    packed = neutral(len(merged), table, max([1, *ranks]))
+    for n, sample in enumerate(merged):
+        row = 0
+        for token_set, strength in sample:
+            for name, P in token_set.P.items():
+                rows = slice(row, row + P.shape[0])
+                packed.P[n, rows, table.out_slices[name]] = strength * P.astype(np.float32)
+                packed.Q[n, rows, table.in_slices[name]] = token_set.Q[name]
+            for name, offset in token_set.style_offset.items():
+                columns = table.style_slices[name]
+                packed.style_offset[n, columns] += strength * offset.astype(np.float32)
+            for name, modulation in token_set.modulation.items():
+                columns = table.in_slices[name]
+                change = modulation.astype(np.float32) - 1
+                packed.modulation[n, columns] += strength * change
+            row += token_set.rank
+    return packed
+
+
+def combine(first: PackedTokens, second: PackedTokens) -> PackedTokens:
+    """Adds two packings of the same samples: their dW, offsets and modulation changes.
+
+    Rows that are zero in every sample are left out, so that a batch pays for no rank it lacks.
+    """
+    P = np.concatenate([first.P, second.P], axis=1)
+    Q = np.concatenate([first.Q, second.Q], axis=1)
+    used = np.any(P, axis=(0, 2)) & np.any(Q, axis=(0, 2))
+    used[0] |= not used.any()  # L stays at least 1
+    return PackedTokens(
+        np.ascontiguousarray(P[:, used]),
+        np.ascontiguousarray(Q[:, used]),
+        first.style_offset + second.style_offset,
+        first.modulation + second.modulation - 1,
+    )
+
+
+def scale(tokens: PackedTokens, strength: float) -> PackedTokens:
+    """Multiplies dW, offsets and modulation changes by ``strength``; dW by way of P alone.
+
+    Raises:
+        UsageError: The strength is not finite.
+    """
+    _check_strength(strength)
+    return PackedTokens(
+        np.float32(strength) * tokens.P,
+        tokens.Q,
+        np.float32(strength) * tokens.style_offset,
+        1 + np.float32(strength) * (tokens.modulation - 1),
+    )
+
+
+def split_layers(
+    tokens: PackedTokens, sample: int, table: LayerTable
+) -> tuple[dict[str, Float32], dict[str, Float32]]:
+    """Cuts one sample's P and Q into layers, the form that token sets keep.
+
+    Layers that carry no residual are left out (rank 0).
+
+    Returns:
+        P: layer name to [L, Cout]; Q: layer name to [L, Cin].
+    """
+    P: dict[str, Float32] = {}
+    Q: dict[str, Float32] = {}
+    for layer in table.convs:
+        left = tokens.P[sample][:, table.out_slices[layer.name]]
+        right = tokens.Q[sample][:, table.in_slices[layer.name]]
+        if left.any() and right.any():
+            P[layer.name] = np.ascontiguousarray(left)
+            Q[layer.name] = np.ascontiguousarray(right)
+    return P, Q
+
+
+def _merge(sample: Mix, table: LayerTable) -> list[tuple[TokenSet, float]]:
+    """Sums the strengths of repeats and drops what ends at zero, which keeps L small."""
+    strengths: dict[int, float] = {}
+    sets: Mapping[int, TokenSet] = {id(token_set): token_set for token_set, _ in sample}
+    for token_set, strength in sample:
+        _check_strength(strength)
+        if token_set.table_hash != table.hash:
+            raise IncompatibleError(
+                f"the token set {token_set.name!r} is for another generator",
+                found=f"layer table {token_set.table_hash[:12]}",
+                expected=table.hash[:12],
+            )
+        strengths[id(token_set)] = strengths.get(id(token_set), 0.0) + strength
+    return [(sets[key], strength) for key, strength in strengths.items() if strength != 0]
+
+
+def _check_strength(strength: float) -> None:
+    if not math.isfinite(strength):
+        raise UsageError(
+            "a strength must be a finite number", found=str(strength), expected="for example 0.7"
+        )
