@@ -1,0 +1,113 @@
+"""Flat, portable files: one graph of standard operators with its weights inside and no trace of us.
+
+OpenVINO refuses model-local functions, mobile builds cannot inline them, ONNX Runtime before 1.19
+stops at IR 9, and TensorRT 10.3 at opset 20; so none of these limits is exceeded.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import onnx
+from onnx import AttributeProto, numpy_helper
+
+from rs_runtime.contracts.errors import InternalError
+
+MAX_OPSET = 20
+IR_VERSION = 9
+# What a path of the machine that exported would contain.
+_PATH_MARKS = ("site-packages", "dist-packages", ".py", "/home/", "/tmp/", "\\Users\\")
+
+
+def finish(model: onnx.ModelProto, role: str, facts: Mapping[str, str]) -> onnx.ModelProto:
+    """Return a copy ready to be shipped: IR 9, stripped, labelled, and checked to be flat.
+
+    Args:
+        model: A model of standard operators.
+        role: Its role in the bundle, also the graph's name.
+        facts: Further properties to store in the file.
+
+    Raises:
+        InternalError: The model is not flat or not valid.
+    """
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    result.ir_version = IR_VERSION
+    result.producer_name, result.producer_version, result.domain = "rs-export", "", ""
+    result.doc_string, result.model_version = "", 0
+    result.graph.name, result.graph.doc_string = role, ""
+    del result.metadata_props[:], result.graph.value_info[:], result.graph.metadata_props[:]
+    del result.graph.quantization_annotation[:]
+    for item in (*result.graph.node, *result.graph.initializer, *_values(result)):
+        item.doc_string = ""
+        del item.metadata_props[:]
+    _keep_used(result)
+    onnx.helper.set_model_props(result, {"role": role, **facts})
+    check_flat(result)
+    onnx.checker.check_model(result, full_check=True)
+    return result
+
+
+def check_flat(model: onnx.ModelProto) -> None:
+    """Check that a model is flat and carries no source path.
+
+    Raises:
+        InternalError: Says what is not allowed.
+    """
+    graph = model.graph
+    faults = []
+    if model.ir_version > IR_VERSION:
+        faults.append(f"IR {model.ir_version}")
+    faults += [
+        f"opset {opset.domain or 'onnx'} {opset.version}"
+        for opset in model.opset_import
+        if opset.domain or opset.version > MAX_OPSET
+    ]
+    faults += [f"function {function.name}" for function in model.functions]
+    faults += [f"{node.domain}.{node.op_type}" for node in graph.node if node.domain]
+    graphs = (AttributeProto.GRAPH, AttributeProto.GRAPHS)
+    faults += [
+        f"subgraph in {node.op_type}"
+        for node in graph.node
+        if any(attribute.type in graphs for attribute in node.attribute)
+    ]
+    faults += [f"external data of {t.name}" for t in graph.initializer if t.external_data]
+    faults += ["sparse initialisers"] if graph.sparse_initializer else []
+    faults += [f"path {text!r}" for text in _texts_like_paths(model)]
+    if faults:
+        raise InternalError(
+            f"the {graph.name} graph is not portable",
+            found=", ".join(faults[:5]),
+            expected=f"standard operators up to opset {MAX_OPSET}, IR up to {IR_VERSION}",
+        )
+
+
+def _texts_like_paths(model: onnx.ModelProto) -> Iterator[str]:
+    """Strings in the file, weights apart, that look like a path of the exporting machine."""
+    bare = onnx.ModelProto()
+    bare.CopyFrom(model)
+    for tensor in bare.graph.initializer:
+        tensor.ClearField("raw_data")
+    text = bare.SerializeToString().decode("latin-1")
+    marks = (*_PATH_MARKS, str(Path(__file__).resolve().parents[1]), str(Path.home()) + "/")
+    for mark in marks:
+        position = text.find(mark)
+        if position >= 0:
+            yield text[max(position - 20, 0) : position + 40]
+
+
+def _values(model: onnx.ModelProto) -> Iterator[onnx.ValueInfoProto]:
+    yield from model.graph.input
+    yield from model.graph.output
+
+
+def _keep_used(model: onnx.ModelProto) -> None:
+    used = {name for node in model.graph.node for name in node.input}
+    used |= {value.name for value in model.graph.output}
+    kept = [tensor for tensor in model.graph.initializer if tensor.name in used]
+    # One form of storage for all, so that equal weights give equal bytes.
+    packed = [numpy_helper.from_array(numpy_helper.to_array(t), t.name) for t in kept]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(packed)
+    imported = [opset for opset in model.opset_import if not opset.domain]
+    del model.opset_import[:]
+    model.opset_import.extend(imported)
