@@ -1,22 +1,23 @@
 """The errors a user may see, and the exit code of each.
 
-Every message says what failed, what was found and what was expected, and what to do next. Texts come
-partly from files, so whatever a terminal would obey (control characters, bidirectional marks, lone
-surrogates) is escaped before it is shown.
+Every message says what failed, what was found and what was expected, and what to do next. Texts
+come partly from files, so whatever a terminal would obey (control characters, bidirectional marks,
+lone surrogates) is escaped before it is shown.
 """
 
 from typing import ClassVar
 
 
 def escape_text(text: str) -> str:
-    """Return `text` with every character that is not printable written as an escape.
+    r"""Return `text` with every character that is not printable written as an escape.
 
     Args:
         text: Any string, for example a name read from a file.
 
     Returns:
-        The same text where C0/C1 controls, line breaks, format characters (bidirectional marks, zero
-        width ones), private-use and surrogate code points appear as `\\xNN`, `\\uNNNN` or `\\UNNNNNNNN`.
+        The same text where C0/C1 controls, line breaks, format characters (bidirectional marks,
+        zero-width ones), private-use and surrogate code points appear as `\xNN`, `\uNNNN` or
+        `\UNNNNNNNN`.
     """
     if text.isprintable():
         return text

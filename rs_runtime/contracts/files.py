@@ -66,7 +66,7 @@ def read_file(path: PathLike, *, max_bytes: int, what: str) -> bytes:
 
     Raises:
         UsageError: No such path, a NUL in it, or no permission to read it.
-        MalformedFileError: A folder, FIFO, socket or device, or a file that changes while it is read.
+        MalformedFileError: A folder, FIFO, socket or device, or a file that changes meanwhile.
         UnsafeFileError: Larger than `max_bytes`.
         ResourceError: The disk fails.
     """
@@ -205,8 +205,8 @@ def atomic_directory(
 
     Yields an empty folder beside the target. When the block ends normally everything in it is
     flushed and it takes the target's place in one rename (an exchange where something was there and
-    the system can exchange, else two renames that are undone on failure); when the block raises it is
-    removed and the target is as before. No lock is taken: of two writers the later one wins, whole.
+    the system can exchange, else two renames that are undone on failure); when the block raises it
+    is removed and the target is as before. Nobody waits: of two writers the later one wins, whole.
 
     Args:
         path: The folder to write; its parent must exist. A symbolic link is respected.
@@ -343,7 +343,7 @@ def _write_all(descriptor: int, data: bytes) -> None:
 
 
 def _swap_in(aside: Path, target: Path) -> None:
-    """Put `aside` at `target`; what was there is at `aside` afterwards, or gone if it was nothing."""
+    """Put `aside` at `target`; what was there is at `aside` afterwards, or already gone."""
     if not target.exists():
         os.rename(aside, target)
         return

@@ -14,9 +14,9 @@ MAX_DEPTH = 32
 
 
 def canonical_json(value: Any) -> bytes:
-    """Return the one byte string that stands for `value`.
+    r"""Return the one byte string that stands for `value`.
 
-    Keys are sorted, there is no white space, and all text is ASCII (`\\uXXXX` escapes).
+    Keys are sorted, there is no white space, and all text is ASCII (`\uXXXX` escapes).
 
     Args:
         value: Mappings with string keys, sequences, strings, ints, finite floats, booleans, None.
@@ -53,9 +53,9 @@ def parse_json(data: bytes, what: str) -> Any:
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         result = dict(pairs)
         if len(result) != len(pairs):
-            keys = [key for key, _ in pairs]
-            twice = next(key for key in keys if keys.count(key) > 1)
-            refuse(f"the key {twice!r} twice in one object")
+            seen: set[str] = set()
+            twice = next(key for key, _ in pairs if key in seen or seen.add(key))
+            refuse(f"the key {twice[:80]!r} twice in one object")
         return result
 
     def finite(text: str) -> float:
@@ -81,7 +81,7 @@ def parse_json(data: bytes, what: str) -> Any:
 
 
 def _check_depth(text: str, what: str) -> None:
-    """Refuse deep nesting before the recursive parser sees it; brackets inside strings don't count."""
+    """Refuse deep nesting before the recursive parser sees it; brackets in strings don't count."""
     if text.count("[") + text.count("{") <= MAX_DEPTH:
         return
     depth = 0
