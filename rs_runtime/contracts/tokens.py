@@ -5,7 +5,7 @@ A token set holds up to four groups, at least one of them:
 * `<layer>/P` [L, Cout] with `<layer>/Q` [L, Cin], the factors of the residual dW = Pᵀ Q of a
   convolution (Eq. 3), with the learned scales A, B of Eq. 4 folded in; layers that are not refined
   are absent;
-* `<layer>/style_offset` [Cin], added to the style, for all convolutions and all toRGBs or none;
+* `<layer>/style_offset` [Cin], added to the style, for all convolutions, all or no toRGBs;
 * `<layer>/modulation` [Cin], multiplied onto the input of all convolutions;
 * `w_plus` [num_ws, w_dim], in sets of kind `image` only.
 
