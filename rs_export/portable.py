@@ -4,6 +4,7 @@ OpenVINO refuses model-local functions, mobile builds cannot inline them, ONNX R
 stops at IR 9, and TensorRT 10.3 at opset 20; so none of these limits is exceeded.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from rs_runtime.contracts.errors import InternalError
 MAX_OPSET = 20
 IR_VERSION = 9
 # What a path of the machine that exported would contain.
-_PATH_MARKS = ("site-packages", "dist-packages", ".py", "/home/", "/tmp/", "\\Users\\")
+_PATHS = re.compile(r"site-packages|dist-packages|\.pyc?(?![\w])|/home/|/tmp/|/usr/|[\\/]Users[\\/]")
 
 
 def finish(model: onnx.ModelProto, role: str, facts: Mapping[str, str]) -> onnx.ModelProto:
@@ -88,11 +89,10 @@ def _texts_like_paths(model: onnx.ModelProto) -> Iterator[str]:
     for tensor in bare.graph.initializer:
         tensor.ClearField("raw_data")
     text = bare.SerializeToString().decode("latin-1")
-    marks = (*_PATH_MARKS, str(Path(__file__).resolve().parents[1]), str(Path.home()) + "/")
-    for mark in marks:
-        position = text.find(mark)
-        if position >= 0:
-            yield text[max(position - 20, 0) : position + 40]
+    ours = re.compile(re.escape(str(Path(__file__).resolve().parents[1])))
+    for pattern in (_PATHS, ours):
+        for match in pattern.finditer(text):
+            yield text[max(match.start() - 20, 0) : match.end() + 20]
 
 
 def _values(model: onnx.ModelProto) -> Iterator[onnx.ValueInfoProto]:
