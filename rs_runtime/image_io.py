@@ -176,6 +176,8 @@ def _open(name: str, data: bytes) -> Image.Image:
     if data[:3] == b"\xff\xd8\xff":
         plugin = JpegImagePlugin.JpegImageFile
     elif data[:8] == b"\x89PNG\r\n\x1a\n":
+        if _png_ends_early(data):
+            raise _ends_early(name)
         plugin = PngImagePlugin.PngImageFile
     elif data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         if int.from_bytes(data[4:8], "little") + 8 > len(data):
@@ -194,6 +196,16 @@ def _open(name: str, data: bytes) -> Image.Image:
         raise
     except Exception as error:  # plugins raise whatever their parsing runs into
         raise _damaged(name, error) from error
+
+
+def _png_ends_early(data: bytes) -> bool:
+    """Whether the chunks stop before IEND is complete: length, name, content, CRC each."""
+    position = 8
+    while position + 12 <= len(data):
+        if data[position + 4 : position + 8] == b"IEND":
+            return False
+        position += 12 + int.from_bytes(data[position : position + 4], "big")
+    return True
 
 
 def _from_pil(name: str, image: Image.Image, max_pixels: int) -> NDArray[np.uint8]:

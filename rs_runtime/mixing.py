@@ -66,7 +66,7 @@ def mix(samples: Sequence[Mix], table: LayerTable) -> PackedTokens:
 
     Raises:
         UsageError: A strength that is not finite.
-        IncompatibleError: A set for another layer table.
+        IncompatibleError: A set whose layers or shapes are not this generator's.
     """
     merged = [_merge(sample, table) for sample in samples]
     ranks = [sum(token_set.rank for token_set, _ in sample) for sample in merged]
@@ -148,14 +148,33 @@ def _merge(sample: Mix, table: LayerTable) -> list[tuple[TokenSet, float]]:
     sets: Mapping[int, TokenSet] = {id(token_set): token_set for token_set, _ in sample}
     for token_set, strength in sample:
         _check_strength(strength)
-        if token_set.table_hash != table.hash:
-            raise IncompatibleError(
-                f"the token set {token_set.name!r} is for another generator",
-                found=f"layer table {token_set.table_hash[:12]}",
-                expected=table.hash[:12],
-            )
+        _check_shapes(token_set, table)
         strengths[id(token_set)] = strengths.get(id(token_set), 0.0) + strength
     return [(sets[key], strength) for key, strength in strengths.items() if strength != 0]
+
+
+def _check_shapes(token_set: TokenSet, table: LayerTable) -> None:
+    convs = {layer.name: layer for layer in table.convs}
+    for group, layers, side in (
+        (token_set.P, convs, "out_channels"),
+        (token_set.Q, convs, "in_channels"),
+        (token_set.style_offset, table.by_name, "in_channels"),
+        (token_set.modulation, convs, "in_channels"),
+    ):
+        for name, array in group.items():
+            if name not in layers:
+                raise _foreign(token_set, f"a layer {name}", "the layers of this generator")
+            width = getattr(layers[name], side)
+            if array.shape[-1] != width:
+                raise _foreign(token_set, f"{array.shape[-1]} channels at {name}", f"{width}")
+
+
+def _foreign(token_set: TokenSet, found: str, expected: str) -> IncompatibleError:
+    return IncompatibleError(
+        f"the token set {token_set.name!r} does not fit this generator",
+        found=found,
+        expected=expected,
+    )
 
 
 def _check_strength(strength: float) -> None:

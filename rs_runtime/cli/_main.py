@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import traceback
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -142,6 +143,8 @@ def run(command: click.Command, prog_name: str, args: Sequence[str] | None = Non
         args: Arguments; this process's own when None.
     """
     state = _State()
+    # Pillow warns about odd metadata that we ignore on purpose; a command gives one message.
+    warnings.filterwarnings("ignore", module="PIL")
     previous = signal.signal(signal.SIGTERM, _raise_terminated)
     try:
         code = _invoke(command, prog_name, args, state)

@@ -1,0 +1,1 @@
+"""Pictures and reports about what a bundle does."""
