@@ -85,7 +85,7 @@ def resolve_domains(
     """
     if domains is None:
         return []
-    if isinstance(domains, str | os.PathLike | TokenSet) or _is_pair(domains):
+    if not isinstance(domains, list | tuple) or _is_pair(domains):
         domains = [domains]
     pairs = []
     for item in domains:
@@ -134,7 +134,7 @@ def _strength(text: str, whole: str) -> float:
 
 def _unknown(text: str, known: Sequence[str]) -> UsageError:
     name = text.removesuffix(SUFFIX)
-    near = get_close_matches(Path(name).name, known)
+    near = get_close_matches(Path(name).name.lower(), known)
     hint = f"did you mean {' or '.join(near)}? " if near else ""
     listed = ", ".join(known) or "none"
     return UsageError(
