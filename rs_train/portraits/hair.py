@@ -16,6 +16,7 @@ from rs_train.portraits.geometry import (
     normals,
     profile_rows,
     smoothstep,
+    Surface,
 )
 from rs_train.portraits.noise import field, strands
 from rs_train.portraits.scene import Scene
@@ -75,7 +76,7 @@ def _lumps(scene: Scene, shape: tuple[int, int]) -> np.ndarray:
     return field(scene.noise_seed, 17, shape)
 
 
-def front_layer(scene: Scene, camera: Camera) -> HairLayer | None:
+def front_layer(scene: Scene, camera: Camera, head: Surface) -> HairLayer | None:
     """The hair over the head and beside the face; None for a bald head."""
     if scene.hair == "bald":
         return None
@@ -97,6 +98,9 @@ def front_layer(scene: Scene, camera: Camera) -> HairLayer | None:
     opening = _opening(scene, shell, q, part, texture)
     if lumps is not None:
         opening = opening + 0.05 * lumps
+    # a turned head shows no gap between the cheek and the hair behind it
+    bare = np.maximum(head.inside, camera.y - scene["face_length"] + 0.22)
+    opening = np.minimum(opening, bare + 0.01)
     face_side = smoothstep(-0.05, 0.05, shell.z)
     alpha = cover(inside, camera.pixel, 1.4) * (
         1 - face_side * cover(opening, camera.pixel, 3.0)

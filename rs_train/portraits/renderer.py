@@ -82,7 +82,7 @@ def compose(scene: Scene, size: int) -> Layers:
     lights = shading.make_lights(scene)
     canvas = _Canvas(body.paint_background(scene, camera))
     head = intersect(camera, head_profile(scene), HEAD_DEPTH)
-    front = hair.front_layer(scene, camera)
+    front = hair.front_layer(scene, camera, head)
     back = hair.back_layer(scene, camera)
     if back is not None:
         canvas.put(_shade_hair(lights, back), back.alpha, "hair")
