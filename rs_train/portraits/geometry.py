@@ -6,12 +6,14 @@ the head: u to the right, v down, z towards the viewer when the head looks strai
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import cv2
 import numpy as np
 
 from rs_train.portraits.scene import Scene
+
+Window = tuple[slice, slice]
 
 EYE_LINE = -0.06
 _PITCH_PIVOT = 0.3
@@ -30,13 +32,13 @@ class Surface:
     inside: np.ndarray  # > 0 inside the silhouette, in units of length
     half_width: np.ndarray
 
-    def window(self, u: float, v_low: float, v_high: float) -> tuple[slice, slice]:
+    def window(self, u: float, v_low: float, v_high: float) -> Window:
         """The smallest rectangle of pixels with |u| below a bound and v between two."""
         near = (np.abs(self.u) < u) & (self.v > v_low) & (self.v < v_high) & (self.inside > -0.02)
         rows, columns = np.flatnonzero(near.any(1)), np.flatnonzero(near.any(0))
         return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
-    def crop(self, window: tuple[slice, slice]) -> Surface:
+    def crop(self, window: Window) -> Surface:
         """The surface inside a rectangle; its arrays are views."""
         return Surface(*(getattr(self, field.name)[window] for field in fields(self)))
 
@@ -56,6 +58,18 @@ class Camera:
     sin_roll: float
     cos_roll: float
     centre: float
+
+    def crop(self, window: Window) -> Camera:
+        """The same camera for a rectangle of its pixels."""
+        grids = {name: getattr(self, name)[window] for name in ("x", "y", "frame_x", "frame_y")}
+        return replace(self, **grids)
+
+    def window(self, x: float, y_low: float, y_high: float) -> Window:
+        """The rectangle of pixels with |frame_x| below a bound and frame_y between two."""
+        size = len(self.frame_x)
+        rows = [round((y + 1) / 2 * size) for y in (y_low, y_high)]
+        left = max(0, round((1 - x) / 2 * size))
+        return slice(max(0, rows[0]), min(size, rows[1])), slice(left, size - left)
 
     def project(self, u: float, v: float, z: float) -> tuple[float, float]:
         """Head coordinates to frame coordinates."""

@@ -12,6 +12,7 @@ from rs_train.portraits.geometry import (
     EYE_LINE,
     Camera,
     Surface,
+    Window,
     bump,
     cover,
     head_profile,
@@ -66,14 +67,17 @@ class _Canvas:
         self.masks = {name: np.zeros(shape, np.float32) for name in MASK_NAMES}
         self.masks["background"] += 1
 
-    def put(self, colour: np.ndarray, alpha: np.ndarray, *names: str) -> None:
-        """Paints a layer that belongs to the parts `names`."""
-        palette.mix(self.image, colour, alpha)
+    def put(
+        self, colour: np.ndarray, alpha: np.ndarray, *names: str, window: Window | None = None
+    ) -> None:
+        """Paints a layer that belongs to the parts `names`, into a rectangle."""
+        window = window or (slice(None), slice(None))
+        palette.mix(self.image[window], colour, alpha)
         rest = 1 - alpha
         for mask in self.masks.values():
-            mask *= rest
+            mask[window] *= rest
         for name in names:
-            self.masks[name] += alpha
+            self.masks[name][window] += alpha
 
 
 def compose(scene: Scene, size: int) -> Layers:
@@ -87,15 +91,16 @@ def compose(scene: Scene, size: int) -> Layers:
     if back is not None:
         canvas.put(_shade_hair(lights, back), back.alpha, "hair")
     _put_neck(scene, camera, lights, canvas)
-    alpha, normal, albedo = body.clothes_layer(scene, camera)
-    contact = 1 - 0.5 * bump(camera.frame_x, camera.frame_y - 0.78, 0.42, 0.13)
-    cloth = albedo * shading.irradiance(lights, normal, contact, 0.3)
-    canvas.put(cloth, alpha, "clothes")
+    _put_clothes(scene, camera, lights, canvas)
     if scene.hair not in ("bob", "long"):
         _put_ears(scene, camera, lights, canvas)
     _put_face(scene, camera, head, lights, canvas, front)
     if scene.glasses:
-        paint_glasses(scene, camera, head, lights, canvas.image, canvas.masks)
+        window = head.window(0.75, EYE_LINE - 0.25, EYE_LINE + 0.3)
+        masks = {name: mask[window] for name, mask in canvas.masks.items()}
+        paint_glasses(
+            scene, camera, head.crop(window), lights, canvas.image[window], masks
+        )
     if front is not None:
         canvas.put(_shade_hair(lights, front), front.alpha, "hair")
     return Layers(canvas.image, canvas.masks, camera, head)
@@ -108,20 +113,33 @@ def _shade_hair(lights: shading.Lights, layer: hair.HairLayer) -> np.ndarray:
     return layer.albedo * light + sheen
 
 
+def _put_clothes(scene: Scene, camera: Camera, lights: shading.Lights, canvas: _Canvas) -> None:
+    window = camera.window(1.0, 0.55, 1.0)
+    camera = camera.crop(window)
+    alpha, normal, albedo = body.clothes_layer(scene, camera)
+    contact = 1 - 0.5 * bump(camera.frame_x, camera.frame_y - 0.78, 0.42, 0.13)
+    cloth = albedo * shading.irradiance(lights, normal, contact, 0.3)
+    canvas.put(cloth, alpha, "clothes", window=window)
+
+
 def _put_neck(scene: Scene, camera: Camera, lights: shading.Lights, canvas: _Canvas) -> None:
+    window = camera.window(0.6, 0.1, 1.0)
+    camera = camera.crop(window)
     alpha, normal = body.neck_layer(scene, camera)
     chin = scene["face_length"]
     shadow = 1 - 0.68 * smoothstep(chin + 0.30, chin - 0.12, camera.frame_y)
     light = shading.irradiance(lights, normal, shadow, 0.25, 0.12)
     tone = palette.tint(palette.skin(scene), np.full_like(alpha, 0.97))
-    canvas.put(tone * light, alpha, "skin")
+    canvas.put(tone * light, alpha, "skin", window=window)
 
 
 def _put_ears(scene: Scene, camera: Camera, lights: shading.Lights, canvas: _Canvas) -> None:
+    window = camera.window(0.95, -0.34, 0.42)
+    camera = camera.crop(window)
     alpha, normal, hollow = body.ear_layer(scene, camera)
     light = shading.irradiance(lights, normal, 0.88 - 0.4 * np.clip(hollow, 0, 1), 0.3, 0.15)
     colour = palette.skin(scene) * np.array([1.0, 0.86, 0.84], np.float32)
-    canvas.put(palette.tint(colour, np.ones_like(alpha)) * light, alpha, "skin")
+    canvas.put(palette.tint(colour, np.ones_like(alpha)) * light, alpha, "skin", window=window)
 
 
 def _put_face(
@@ -132,6 +150,8 @@ def _put_face(
     canvas: _Canvas,
     front: hair.HairLayer | None,
 ) -> None:
+    window = head.window(2.0, -2.0, 2.0)
+    head, camera = head.crop(window), camera.crop(window)
     h = face.relief(scene, camera, head)
     soft = cv2.GaussianBlur(h, (0, 0), 0.035 / camera.pixel)
     cavity = np.clip((h - soft) * 9.0, -0.5, 0.12)
@@ -154,7 +174,7 @@ def _put_face(
     eyes[lids] = face.paint_eyes(scene, albedo[lids], head.crop(lids), camera.pixel)
     occlusion = (1 + cavity) * (1 - 0.30 * smoothstep(0.5, 0.95, head.v))
     if front is not None:
-        drop = cv2.GaussianBlur(front.alpha, (0, 0), 0.045 / camera.pixel)
+        drop = cv2.GaussianBlur(front.alpha[window], (0, 0), 0.045 / camera.pixel)
         occlusion *= 1 - 0.42 * drop
     light = shading.irradiance(lights, normal, occlusion, 0.22, 0.16)
     colour = albedo * light
@@ -165,9 +185,9 @@ def _put_face(
     sparkle = face.catch_lights(scene, head.crop(lids), camera.pixel) * eyes[lids]
     palette.mix(colour[lids], np.float32(0.95) * lights.key_colour, 0.9 * sparkle)
     alpha = cover(head.inside, camera.pixel)
-    canvas.put(colour, alpha, "skin", "face")
-    canvas.masks["eyes"] += alpha * eyes
-    canvas.masks["lips"] += alpha * (gloss > 0.5)
+    canvas.put(colour, alpha, "skin", "face", window=window)
+    canvas.masks["eyes"][window] += alpha * eyes
+    canvas.masks["lips"][window] += alpha * (gloss > 0.5)
 
 
 def develop(light: np.ndarray) -> np.ndarray:
