@@ -51,21 +51,25 @@ class ImageSpec:
         return {"channels": self.channels, "range": list(self.range), "size": self.size}
 
     @staticmethod
-    def from_json(value: Any) -> "ImageSpec":
+    def from_json(value: Any, where: str = "image spec") -> "ImageSpec":
         """Read what `to_json` returned.
+
+        Args:
+            value: Plain JSON values.
+            where: Names the value in messages.
 
         Raises:
             MalformedFileError: Other fields, types or values.
         """
         if not isinstance(value, dict) or set(value) != {"channels", "range", "size"}:
-            raise MalformedFileError("image spec: wrong fields", expected="channels, range, size")
+            raise MalformedFileError(f"{where}: wrong fields", expected="channels, range, size")
         if not isinstance(value["range"], list):
-            raise MalformedFileError("image spec: range is not a list")
+            raise MalformedFileError(f"{where}: range is not a list")
         try:
             return ImageSpec(value["size"], value["channels"], tuple(value["range"]))
         except UsageError as error:
             raise MalformedFileError(
-                error.what, found=error.found, expected=error.expected
+                f"{where}: {error.what}", found=error.found, expected=error.expected
             ) from error
 
 

@@ -131,19 +131,23 @@ class LayerTable:
         return {"layers": [asdict(layer) for layer in self.layers], "w_dim": self.w_dim}
 
     @staticmethod
-    def from_json(value: Any) -> "LayerTable":
+    def from_json(value: Any, where: str = "layer table") -> "LayerTable":
         """Read what `to_json` returned.
+
+        Args:
+            value: Plain JSON values.
+            where: Names the value in messages.
 
         Raises:
             MalformedFileError: Wrong types or fields, or layers that do not form a StyleGAN2
                 synthesis network.
         """
         if not isinstance(value, dict) or set(value) != {"layers", "w_dim"}:
-            raise MalformedFileError("layer table: wrong fields", expected="layers and w_dim")
+            raise MalformedFileError(f"{where}: wrong fields", expected="layers and w_dim")
         rows, w_dim = value["layers"], value["w_dim"]
         if not isinstance(rows, list) or type(w_dim) is not int:
-            raise MalformedFileError("layer table: wrong types", expected="a list and an integer")
-        layers = tuple(_layer_from_json(row) for row in rows)
+            raise MalformedFileError(f"{where}: wrong types", expected="a list and an integer")
+        layers = tuple(_layer_from_json(row, where) for row in rows)
         channels = {
             layer.resolution: layer.out_channels for layer in layers if layer.kind == "conv"
         }
@@ -153,18 +157,18 @@ class LayerTable:
             )
         except UsageError as error:
             raise MalformedFileError(
-                "layer table: not a StyleGAN2 synthesis network", found=error.what
+                f"{where}: not a StyleGAN2 synthesis network", found=error.what
             ) from error
         for found, expected in zip(layers, table.layers, strict=False):
             if found != expected:
                 raise MalformedFileError(
-                    "layer table: not a StyleGAN2 synthesis network",
+                    f"{where}: not a StyleGAN2 synthesis network",
                     found=str(found),
                     expected=str(expected),
                 )
         if len(layers) != len(table.layers):
             raise MalformedFileError(
-                "layer table: wrong number of layers",
+                f"{where}: wrong number of layers",
                 found=str(len(layers)),
                 expected=str(len(table.layers)),
             )
@@ -271,14 +275,14 @@ def _layers(channels: Mapping[int, int], kernel: int) -> Iterable[Layer]:
         index += 2
 
 
-def _layer_from_json(row: Any) -> Layer:
+def _layer_from_json(row: Any, where: str) -> Layer:
     types = {field.name: str if field.name in ("name", "kind") else int for field in fields(Layer)}
     if not isinstance(row, dict) or set(row) != set(types):
-        raise MalformedFileError("layer table: wrong fields in a layer", expected=", ".join(types))
+        raise MalformedFileError(f"{where}: wrong fields in a layer", expected=", ".join(types))
     for key, expected in types.items():
         if type(row[key]) is not expected:
             raise MalformedFileError(
-                f"layer table: wrong type of {key}",
+                f"{where}: wrong type of {key}",
                 found=type(row[key]).__name__,
                 expected=expected.__name__,
             )

@@ -10,9 +10,9 @@ A token set holds up to four groups, at least one of them:
 * `w_plus` [num_ws, w_dim], in sets of kind `image` only.
 
 The file is a canonical safetensors file (`tensor_file`) with one JSON string as metadata, hashed
-over header and data, so that no changed file is ever accepted. A set names the generator it was made
-for by the SHA-256 of that generator's weights; a reader that knows its generator refuses any other.
-The rules are in `token_rules`.
+over header and data, so that no changed file is ever accepted. A set names the generator it was
+made for by the SHA-256 of that generator's weights; a reader that knows its generator refuses any
+other. The rules are in `token_rules`.
 """
 
 import hashlib
