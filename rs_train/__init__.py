@@ -1,0 +1,1 @@
+"""Training side of RefineStyle: everything that needs gradients."""

@@ -1,0 +1,23 @@
+"""The command rs-train: a file a verb, loaded when it is used."""
+
+from rs_runtime.cli import LazyGroup, Verb, run
+
+group = LazyGroup(
+    name="rs-train",
+    help="Train generators, inverters, judges and domains of RefineStyle.",
+    verbs={
+        "render": Verb("rs_train.cli.render:command", "Render portraits whose truth is known."),
+        "generator": Verb("rs_train.cli.generator:command", "Train a generator."),
+        "judge": Verb("rs_train.cli.judge:command", "Train a CLIP, an ArcFace or a metric network."),
+        "inverter": Verb("rs_train.cli.inverter:command", "Train an inverter."),
+        "domain": Verb("rs_train.cli.domain:command", "Adapt the generator to a domain."),
+        "eval": Verb("rs_train.cli.eval:command", "Measure inversion and domains."),
+        "demo": Verb("rs_train.cli.demo:command", "Rebuild the demo from nothing."),
+    },
+    extra="train",
+)
+
+
+def main() -> None:
+    """Entry point of rs-train."""
+    run(group, "rs-train")

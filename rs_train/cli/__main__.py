@@ -1,0 +1,5 @@
+"""python -m rs_train.cli"""
+
+from rs_train.cli import main
+
+main()

@@ -1,0 +1,37 @@
+"""Options that several verbs share."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+run_option = click.option(
+    "--run",
+    "run_dir",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder of logs, samples and checkpoints; an existing run goes on.",
+)
+
+
+def preset_options(default: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Add --preset NAME|FILE and repeatable --set section.key=value to a command."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        function = click.option(
+            "--set",
+            "overrides",
+            multiple=True,
+            metavar="SECTION.KEY=VALUE",
+            help="Override one option of the preset; repeatable.",
+        )(function)
+        return click.option(
+            "--preset",
+            default=default,
+            show_default=True,
+            metavar="NAME|FILE.toml",
+            help="Configuration of the run.",
+        )(function)
+
+    return decorate

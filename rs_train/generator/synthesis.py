@@ -1,0 +1,138 @@
+"""Synthesis network w_plus -> image, with RGB skips (StyleGAN2, Fig. 7b)."""
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from rs_runtime.contracts.layers import Layer, LayerTable
+from rs_train.generator.equalized import EqualizedLinear, leaky_relu
+from rs_train.generator.refined_conv import Form, refined_conv
+from rs_train.generator.resample import upsample
+from rs_train.generator.tokens import LayerTokens, PackedTokens, unpack
+
+NoiseMode = Literal["const", "random", "none"]
+
+
+class SynthesisLayer(nn.Module):
+    """One refinable convolution: modulation, kernel, demodulation, noise, bias, activation."""
+
+    def __init__(self, layer: Layer, w_dim: int) -> None:
+        super().__init__()
+        self.layer = layer
+        k = layer.kernel
+        self.affine = EqualizedLinear(w_dim, layer.in_channels, bias_init=1.0)
+        self.weight = nn.Parameter(torch.randn(layer.out_channels, layer.in_channels, k, k))
+        self.weight_gain = 1 / math.sqrt(layer.in_channels * k**2)
+        self.bias = nn.Parameter(torch.zeros(layer.out_channels))
+        self.noise_strength = nn.Parameter(torch.zeros([]))
+        self.register_buffer("noise_const", torch.randn(layer.resolution, layer.resolution))
+
+    def convolve(self, x: Tensor, style: Tensor, tokens: LayerTokens, form: Form) -> Tensor:
+        """Run the refined convolution alone; the seam at which an export traces one node."""
+        return refined_conv(
+            x,
+            self.weight * self.weight_gain,
+            style,
+            **tokens._asdict(),
+            up=self.layer.up,
+            form=form,
+        )
+
+    def forward(
+        self, x: Tensor, w: Tensor, tokens: LayerTokens, noise_mode: NoiseMode, form: Form
+    ) -> Tensor:
+        """Map x [N, Cin, H, W] and w [N, w_dim] to [N, Cout, up * H, up * W]."""
+        x = self.convolve(x, _style(self.affine, w), tokens, form)
+        if noise_mode == "const":
+            x = x + (self.noise_const * self.noise_strength).to(x.dtype)
+        elif noise_mode == "random":
+            noise = torch.randn(x.shape[0], 1, *x.shape[2:], dtype=x.dtype, device=x.device)
+            x = x + noise * self.noise_strength.to(x.dtype)
+        return leaky_relu(x + self.bias[:, None, None].to(x.dtype))
+
+
+class ToRGB(nn.Module):
+    """1x1 modulated convolution to RGB, without demodulation, noise or activation."""
+
+    def __init__(self, layer: Layer, w_dim: int) -> None:
+        super().__init__()
+        self.layer = layer
+        self.affine = EqualizedLinear(w_dim, layer.in_channels, bias_init=1.0)
+        self.weight = nn.Parameter(torch.randn(layer.out_channels, layer.in_channels, 1, 1))
+        self.weight_gain = 1 / math.sqrt(layer.in_channels)
+        self.bias = nn.Parameter(torch.zeros(layer.out_channels))
+
+    def forward(self, x: Tensor, w: Tensor, tokens: LayerTokens) -> Tensor:
+        """Map x [N, Cin, H, W] and w [N, w_dim] to [N, 3, H, W] in fp32."""
+        style = _style(self.affine, w)
+        y = refined_conv(
+            x,
+            self.weight * self.weight_gain,
+            style,
+            style_offset=tokens.style_offset,
+            demodulate=False,
+        )
+        return y.float() + self.bias[:, None, None]
+
+
+def _style(affine: EqualizedLinear, w: Tensor) -> Tensor:
+    # Styles stay in fp32 under autocast: demodulation squares and sums them.
+    with torch.autocast(w.device.type, enabled=False):
+        return affine(w.float())
+
+
+class Synthesis(nn.Module):
+    """The layers of a layer table, from a learned 4x4 constant to the image."""
+
+    def __init__(self, table: LayerTable) -> None:
+        super().__init__()
+        self.table = table
+        self.form: Form = "factorised"
+        self.const = nn.Parameter(torch.randn(table.convs[0].in_channels, 4, 4))
+        self.layers = nn.ModuleDict(
+            {
+                # A dot cannot be part of a module's name.
+                layer.name.replace(".", "_"): (
+                    ToRGB(layer, table.w_dim)
+                    if layer.kind == "torgb"
+                    else SynthesisLayer(layer, table.w_dim)
+                )
+                for layer in (*table.convs, *table.torgbs)
+            }
+        )
+
+    def forward(
+        self,
+        w_plus: Tensor,
+        tokens: PackedTokens | None = None,
+        *,
+        noise_mode: NoiseMode = "const",
+        resolution: int | None = None,
+    ) -> Tensor:
+        """Synthesise images.
+
+        Args:
+            w_plus: [N, num_ws, w_dim].
+            tokens: What refines the layers; None is plain StyleGAN2.
+            noise_mode: "const" uses the stored noise, "random" draws it, "none" leaves it out.
+            resolution: Stop at this size (the image so far), while a generator grows.
+
+        Returns:
+            Unclamped images [N, 3, R, R], about [-1, 1], fp32.
+        """
+        slices = unpack(tokens, self.table)
+        x = self.const.expand(w_plus.shape[0], -1, -1, -1)
+        image = None
+        for layer in self.table.layers:
+            if resolution is not None and layer.resolution > resolution:
+                break
+            module = self.layers[layer.name.replace(".", "_")]
+            w = w_plus[:, layer.w_index]
+            if layer.kind == "torgb":
+                rgb = module(x, w, slices[layer.name])
+                image = rgb if image is None else upsample(image) + rgb
+            else:
+                x = module(x, w, slices[layer.name], noise_mode, self.form)
+        return image

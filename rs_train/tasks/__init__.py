@@ -1,0 +1,1 @@
+"""What is optimised, one module a task; the loop is rs_train.loop."""

@@ -1,0 +1,260 @@
+"""Training of the judges: CLIP, ArcFace and the metric network."""
+
+import math
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rs_train.checkpoint import save_model
+from rs_train.devices import Precision, autocast, pick_device
+from rs_train.loop import LoopConfig
+from rs_train.losses.angular_margin import angular_margin_loss
+from rs_train.losses.contrastive import contrastive_loss
+from rs_train.perceptual.arcface import ArcFace, ArcFaceConfig
+from rs_train.perceptual.augment import Augmentation, augment
+from rs_train.perceptual.clip import Clip, ClipConfig
+from rs_train.perceptual.labelled import LabelledPortraits
+from rs_train.perceptual.metric import MetricConfig, MetricNetwork
+from rs_train.perceptual.templates import TEMPLATES, shortened
+
+MAX_LOGIT_SCALE = 100.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgeTraining:
+    """Recipe of a judge.
+
+    Attributes:
+        lr: Peak learning rate of AdamW, reached after `warmup` steps, then a half cosine to zero.
+        warmup: Steps of linear warm-up.
+        weight_decay: Of matrices and kernels; vectors have none.
+        margin: Added angle of the identity loss, in radians.
+        scale: Factor of the cosines in the identity loss.
+        identity_weight: Weight of the identity loss beside other losses.
+        attribute_weight: Weight of the attribute regression.
+        precision: "bf16" for autocast, or "fp32".
+        augmentation: Random views of the training pictures.
+    """
+
+    lr: float = 2e-3
+    warmup: int = 50
+    weight_decay: float = 0.05
+    margin: float = 0.3
+    scale: float = 24.0
+    identity_weight: float = 0.5
+    attribute_weight: float = 1.0
+    precision: Precision = "bf16"
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipRun:
+    """Everything a CLIP training is configured by."""
+
+    model: ClipConfig
+    training: JudgeTraining = field(default_factory=JudgeTraining)
+    loop: LoopConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArcFaceRun:
+    """Everything an ArcFace training is configured by."""
+
+    model: ArcFaceConfig
+    training: JudgeTraining = field(default_factory=JudgeTraining)
+    loop: LoopConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricRun:
+    """Everything a metric network's training is configured by."""
+
+    model: MetricConfig
+    training: JudgeTraining = field(default_factory=JudgeTraining)
+    loop: LoopConfig
+
+
+class JudgeTask:
+    """What the three judges share: optimiser, schedule, augmentation, saving in fp16.
+
+    A subclass computes `losses`; their sum is minimised.
+    """
+
+    def __init__(
+        self,
+        config: ClipRun | ArcFaceRun | MetricRun,
+        model: nn.Module,
+        data: LabelledPortraits,
+        out: Path,
+        prototypes: int = 0,
+    ) -> None:
+        """Prepare the training of `model`, to be written to `out`.
+
+        Args:
+            config: The run.
+            model: The judge.
+            data: The pictures, for their labels.
+            out: Target file.
+            prototypes: Number of identities to hold class directions for; used in training only.
+        """
+        self.config = config
+        self.out = out
+        self.labels = data.labels
+        self.device = pick_device()
+        self.model = model.to(self.device, memory_format=torch.channels_last)
+        self.modules: dict[str, nn.Module] = {"model": self.model}
+        parameters = list(model.named_parameters())
+        if prototypes:
+            head = nn.Linear(config.model.embed_dim, prototypes, bias=False, device=self.device)
+            nn.init.normal_(head.weight)
+            self.prototypes = head.weight
+            self.modules["prototypes"] = head
+            parameters.append(("prototypes", head.weight))
+        decayed = [p for _, p in parameters if p.ndim > 1]
+        others = [p for _, p in parameters if p.ndim <= 1]
+        self.optimizer = torch.optim.AdamW(
+            [
+                {"params": decayed, "weight_decay": config.training.weight_decay},
+                {"params": others, "weight_decay": 0.0},
+            ],
+            lr=config.training.lr,
+        )
+        self.optimizers = {"model": self.optimizer}
+
+    def step(self, step: int, batch: dict[str, Tensor]) -> dict[str, float]:
+        """One update on one batch of pictures and their indices."""
+        training = self.config.training
+        lr = learning_rate(step, self.config.loop.steps, training)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        self.model.train()
+        image = augment(batch["image"].to(self.device), training.augmentation)
+        image = image.contiguous(memory_format=torch.channels_last)
+        with autocast(self.device, training.precision):
+            losses = self.losses(image, batch["index"])
+            loss = sum(losses.values())
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        return {"loss": loss.item()} | {name: value.item() for name, value in losses.items()}
+
+    def losses(self, image: Tensor, index: Tensor) -> dict[str, Tensor]:
+        """Weighted losses of a batch; `index` are the pictures' rows in the labels."""
+        raise NotImplementedError
+
+    def samples(self) -> None:
+        """Judges have no pictures to show."""
+
+    def finish(self, run_dir: Path, record: dict[str, Any]) -> list[Path]:
+        """Write the judge, fp16."""
+        save_model(self.out, self.model, record, dtype=torch.float16)
+        return [self.out]
+
+    def _identity_loss(self, embedding: Tensor, index: Tensor) -> Tensor:
+        training = self.config.training
+        return angular_margin_loss(
+            embedding.float(),
+            self.prototypes,
+            self.labels.identity[index].to(self.device),
+            margin=training.margin,
+            scale=training.scale,
+        )
+
+
+class ClipTask(JudgeTask):
+    """Contrastive training on captions, each read in a random template."""
+
+    def __init__(self, config: ClipRun, data: LabelledPortraits, out: Path) -> None:
+        torch.manual_seed(config.loop.seed)
+        super().__init__(config, Clip(config.model), data, out)
+
+    def losses(self, image: Tensor, index: Tensor) -> dict[str, Tensor]:
+        """The symmetric contrastive loss."""
+        captions = [self._caption(i) for i in index.tolist()]
+        picks = torch.randint(len(TEMPLATES), (len(captions),)).tolist()
+        texts = [TEMPLATES[k].format(c) for k, c in zip(picks, captions, strict=True)]
+        numbers = {caption: n for n, caption in enumerate(dict.fromkeys(captions))}
+        group = torch.tensor([numbers[caption] for caption in captions], device=self.device)
+        network = self.model.network
+        with torch.no_grad():
+            network.logit_scale.clamp_(max=math.log(MAX_LOGIT_SCALE))
+        loss = contrastive_loss(
+            self.model.embed_image(image),
+            self.model.embed_text(texts),
+            network.logit_scale.exp(),
+            group[:, None] == group[None, :],
+        )
+        return {"contrastive": loss}
+
+    def _caption(self, index: int) -> str:
+        """The whole caption in half of the cases, else one of its shorter forms."""
+        caption = self.labels.captions[index]
+        choice = int(torch.randint(4, ()))
+        return caption if choice > 1 else shortened(caption)[choice]
+
+    def finish(self, run_dir: Path, record: dict[str, Any]) -> list[Path]:
+        """Write the judge; words it never saw are set to zero, so that they say nothing."""
+        seen = {
+            token
+            for full in set(self.labels.captions)
+            for caption in (full, *shortened(full))
+            for template in TEMPLATES
+            for token in self.model.tokenizer(template.format(caption)).flatten().tolist()
+        }
+        table = self.model.network.token_embedding.weight
+        unseen = torch.ones(len(table), dtype=torch.bool)
+        unseen[list(seen)] = False
+        with torch.no_grad():
+            table[unseen.to(table.device)] = 0
+        return super().finish(run_dir, record)
+
+
+class ArcFaceTask(JudgeTask):
+    """Identity classification with an additive angular margin."""
+
+    def __init__(self, config: ArcFaceRun, data: LabelledPortraits, out: Path) -> None:
+        torch.manual_seed(config.loop.seed)
+        people = int(data.labels.identity.max()) + 1
+        super().__init__(config, ArcFace(config.model), data, out, prototypes=people)
+
+    def losses(self, image: Tensor, index: Tensor) -> dict[str, Tensor]:
+        """The margin loss."""
+        return {"identity": self._identity_loss(self.model.embed(image), index)}
+
+
+class MetricTask(JudgeTask):
+    """Domain, renderer parameters and identity at once."""
+
+    def __init__(self, config: MetricRun, data: LabelledPortraits, out: Path) -> None:
+        labels = data.labels
+        model = replace(config.model, domains=labels.domains, attributes=labels.attribute_names)
+        config = replace(config, model=model)
+        torch.manual_seed(config.loop.seed)
+        people = int(labels.identity.max()) + 1
+        super().__init__(config, MetricNetwork(model), data, out, prototypes=people)
+        self._mean = labels.attributes.mean(dim=0)
+        self._deviation = labels.attributes.std(dim=0).clamp(min=1e-3)
+
+    def losses(self, image: Tensor, index: Tensor) -> dict[str, Tensor]:
+        """Cross-entropy of the domain, squared error of standardised attributes, margin loss."""
+        training = self.config.training
+        heads = self.model(image)
+        wanted = (self.labels.attributes[index] - self._mean) / self._deviation
+        return {
+            "domain": F.cross_entropy(heads["domain"], self.labels.domain[index].to(self.device)),
+            "attributes": training.attribute_weight
+            * F.mse_loss(heads["attributes"], wanted.to(self.device)),
+            "identity": training.identity_weight * self._identity_loss(heads["identity"], index),
+        }
+
+
+def learning_rate(step: int, steps: int, training: JudgeTraining) -> float:
+    """Linear warm-up, then a half cosine down to zero at `steps`."""
+    if step < training.warmup:
+        return training.lr * (step + 1) / training.warmup
+    progress = (step - training.warmup) / max(steps - training.warmup, 1)
+    return training.lr * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
