@@ -2,21 +2,28 @@
 
 Reading: only regular files, never more than a stated size, the whole file once.
 Writing: aside in the same folder, flushed to disk, renamed, folder flushed. A failure at any moment
-leaves what was there before. A process that dies leaves its unfinished file behind under a
-`.refinestyle-…part` name; it is locked while its writer lives, and the next write of the same name
-removes it once the lock is free.
+leaves what was there before; how unfinished files are kept and removed is in `aside`.
 """
 
 import contextlib
 import errno
 import hashlib
 import os
-import secrets
 import shutil
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from rs_runtime.contracts.aside import (
+    READ_FLAGS,
+    create_aside_file,
+    create_aside_folder,
+    restore_swapped_out,
+    swap_in,
+    sweep_leftovers,
+    sync_folder,
+    sync_tree,
+)
 from rs_runtime.contracts.errors import (
     MalformedFileError,
     ResourceError,
@@ -24,21 +31,6 @@ from rs_runtime.contracts.errors import (
     UsageError,
 )
 
-try:
-    import fcntl
-except ImportError:  # Windows: unfinished files are then left for the user to remove
-    fcntl = None  # type: ignore[assignment]
-
-_READ_FLAGS = (
-    os.O_RDONLY
-    | getattr(os, "O_NONBLOCK", 0)  # a FIFO put there after the check must not block the open
-    | getattr(os, "O_NOCTTY", 0)
-    | getattr(os, "O_CLOEXEC", 0)
-    | getattr(os, "O_BINARY", 0)
-)
-_WRITE_FLAGS = (
-    os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-)
 _CHUNK = 1 << 22
 _DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS})
 
@@ -74,7 +66,7 @@ def read_file(path: PathLike, *, max_bytes: int, what: str) -> bytes:
     with _read_errors(text, what):
         # A device may act on being opened, so the kind is asked first and again of the open file.
         _require_regular(os.stat(text), text, what)
-        descriptor = os.open(text, _READ_FLAGS)
+        descriptor = os.open(text, READ_FLAGS)
         try:
             return read_descriptor(descriptor, text, max_bytes=max_bytes, what=what)
         finally:
@@ -179,8 +171,8 @@ def write_atomic(path: PathLike, data: bytes) -> None:
     with _write_errors(text):
         target = Path(os.path.realpath(text))
         mode = _replaceable_mode(target, text)
-        sweep_leftovers(target)
-        descriptor, aside = _create_aside_file(target)
+        sweep_leftovers(target.parent)
+        descriptor, aside = create_aside_file(target)
         try:
             try:
                 _write_all(descriptor, data)
@@ -194,7 +186,7 @@ def write_atomic(path: PathLike, data: bytes) -> None:
             with contextlib.suppress(OSError):
                 aside.unlink()
             raise
-        _sync_folder(target.parent)
+        sync_folder(target.parent)
 
 
 @contextlib.contextmanager
@@ -223,87 +215,22 @@ def atomic_directory(
     text = _checked_path(path, "folder to write")
     with _write_errors(text):
         target = Path(os.path.realpath(text))
-        _restore_swapped_out(target)
+        restore_swapped_out(target)
         _require_replaceable_folder(target, text, may_replace)
-        sweep_leftovers(target)
-        lock, aside = _create_aside_folder(target)
+        sweep_leftovers(target.parent)
+        lock, aside = create_aside_folder(target)
     try:
         with _write_errors(text, only=_DISK_ERRORS):
             yield aside
         with _write_errors(text):
-            _sync_tree(aside)
-            _swap_in(aside, target)
-            _sync_folder(target.parent)
+            sync_tree(aside)
+            swap_in(aside, target)
+            sync_folder(target.parent)
     finally:
         # After an exchange this is the old content, after a failure the unfinished new one.
         shutil.rmtree(aside, ignore_errors=True)
         if lock is not None:
             os.close(lock)
-
-
-def sweep_leftovers(target: Path) -> None:
-    """Remove what dead writers of `target` left behind; a living writer's lock protects its own."""
-    if fcntl is None:
-        return
-    for leftover in target.parent.glob(f"{_aside_prefix(target)}*.part"):
-        with contextlib.suppress(OSError):
-            descriptor = os.open(leftover, _READ_FLAGS | os.O_NOFOLLOW)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if leftover.is_dir():
-                    shutil.rmtree(leftover)
-                else:
-                    leftover.unlink()
-            finally:
-                os.close(descriptor)
-
-
-def _aside_prefix(target: Path) -> str:
-    # A digest keeps the length fixed: a name may already be as long as the file system allows.
-    return f".refinestyle-{sha256_hex(os.fsencode(target.name))[:12]}-"
-
-
-def _new_aside(target: Path, ending: str = "part") -> Path:
-    return target.parent / f"{_aside_prefix(target)}{secrets.token_hex(6)}.{ending}"
-
-
-def _lock_own(descriptor: int, aside: Path) -> bool:
-    """Lock a new aside; False when another writer's sweep was faster and took it for a leftover."""
-    if fcntl is None:
-        return True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # a file system without locks: nobody can sweep there either
-        return True
-    with contextlib.suppress(FileNotFoundError):
-        return os.path.samestat(os.stat(aside), os.fstat(descriptor))
-    return False
-
-
-def _create_aside_file(target: Path) -> tuple[int, Path]:
-    while True:
-        aside = _new_aside(target)
-        descriptor = os.open(aside, _WRITE_FLAGS, 0o666)
-        if _lock_own(descriptor, aside):
-            return descriptor, aside
-        os.close(descriptor)
-
-
-def _create_aside_folder(target: Path) -> tuple[int | None, Path]:
-    while True:
-        aside = _new_aside(target)
-        aside.mkdir()
-        if fcntl is None:
-            return None, aside
-        try:
-            descriptor = os.open(aside, _READ_FLAGS)
-        except FileNotFoundError:
-            continue
-        if _lock_own(descriptor, aside):
-            return descriptor, aside
-        os.close(descriptor)
 
 
 def _replaceable_mode(target: Path, name: str) -> int | None:
@@ -340,69 +267,6 @@ def _write_all(descriptor: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view[:_CHUNK]) :]
-
-
-def _swap_in(aside: Path, target: Path) -> None:
-    """Put `aside` at `target`; what was there is at `aside` afterwards, or already gone."""
-    if not target.exists():
-        os.rename(aside, target)
-        return
-    if _exchange(aside, target):
-        return
-    swapped_out = _new_aside(target, "old")
-    os.rename(target, swapped_out)
-    try:
-        os.rename(aside, target)
-    except BaseException:
-        os.rename(swapped_out, target)
-        raise
-    shutil.rmtree(swapped_out, ignore_errors=True)
-
-
-def _restore_swapped_out(target: Path) -> None:
-    """Finish what a writer that died between its two renames began: old content goes back."""
-    for old in target.parent.glob(f"{_aside_prefix(target)}*.old"):
-        if target.exists():
-            shutil.rmtree(old, ignore_errors=True)
-        else:
-            os.rename(old, target)
-
-
-def _exchange(first: Path, second: Path) -> bool:
-    """Exchange two paths in one step; False where the system or file system cannot."""
-    import ctypes
-
-    try:
-        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
-    except (OSError, AttributeError, TypeError):  # not Linux, or a C library without it
-        return False
-    at_cwd, exchange = -100, 2
-    result = renameat2(at_cwd, os.fsencode(first), at_cwd, os.fsencode(second), exchange)
-    return result == 0
-
-
-def _sync_tree(root: Path) -> None:
-    for folder, _, names in os.walk(root):
-        for name in names:
-            descriptor = os.open(os.path.join(folder, name), _READ_FLAGS)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-        _sync_folder(Path(folder))
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name == "nt":  # folders cannot be opened there
-        return
-    descriptor = os.open(folder, _READ_FLAGS)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno != errno.EINVAL:  # some file systems cannot flush a folder
-            raise
-    finally:
-        os.close(descriptor)
 
 
 @contextlib.contextmanager
