@@ -1,0 +1,1 @@
+"""Measures of results; on the metric network, which no loss sees."""

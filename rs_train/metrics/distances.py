@@ -1,0 +1,72 @@
+"""Distances between pairs of pictures, one number a pair."""
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+class FeatureNetwork(Protocol):
+    """A network with feature maps."""
+
+    def features(self, image: Tensor) -> list[Tensor]:
+        """Maps [N, C, h, w] of pictures [N, 3, H, W] in [-1, 1]."""
+
+
+class IdentityNetwork(Protocol):
+    """A network with an identity embedding."""
+
+    def identity(self, image: Tensor) -> Tensor:
+        """Unit vectors [N, D] of pictures [N, 3, H, W] in [-1, 1]."""
+
+
+def mean_squared_error(a: Tensor, b: Tensor) -> Tensor:
+    """Per-pair mean squared error [N] of pictures [N, 3, H, W] on the scale [-1, 1]."""
+    return (a - b).square().mean(dim=(1, 2, 3))
+
+
+def feature_distance(network: FeatureNetwork, a: Tensor, b: Tensor) -> Tensor:
+    """LPIPS-type distance of pairs of pictures.
+
+    Args:
+        network: Gives the maps.
+        a: Pictures [N, 3, H, W] in [-1, 1].
+        b: Pictures, same shape.
+
+    Returns:
+        [N]: per map, vectors are scaled to unit length over channels and the squared difference
+        averaged over positions; then summed over maps.
+
+    Source: Zhang et al. 2018 (LPIPS), Eq. 1, without its learnt channel weights.
+    """
+    total = torch.zeros(len(a), device=a.device)
+    for x, y in zip(network.features(a), network.features(b), strict=True):
+        difference = unit_channels(x) - unit_channels(y)
+        total = total + difference.square().sum(dim=1).mean(dim=(1, 2))
+    return total
+
+
+def unit_channels(x: Tensor) -> Tensor:
+    """[N, C, H, W] in fp32 with unit length along C (zero vectors stay zero)."""
+    x = x.float()
+    return x * torch.rsqrt(x.square().sum(dim=1, keepdim=True) + 1e-10)
+
+
+def identity_similarity(network: IdentityNetwork, a: Tensor, b: Tensor) -> Tensor:
+    """Cosine [N] of the identity embeddings of pairs of pictures."""
+    return (network.identity(a) * network.identity(b)).sum(dim=1)
+
+
+def background_error(a: Tensor, b: Tensor, background: Tensor) -> Tensor:
+    """Per-pair mean squared error [N] over the background alone, on the scale [-1, 1].
+
+    Args:
+        a: Pictures [N, 3, H, W].
+        b: Pictures, same shape.
+        background: Mask [N, 1, H, W] in [0, 1], 1 where there is no person.
+
+    Returns:
+        [N]; a picture without background counts zero.
+    """
+    area = background.sum(dim=(1, 2, 3)).clamp(min=1e-8) * a.shape[1]
+    return ((a - b).square() * background).sum(dim=(1, 2, 3)) / area

@@ -1,0 +1,1 @@
+"""Networks that look at pictures for the losses and the metrics: CLIP, ArcFace, metric network."""

@@ -1,0 +1,145 @@
+"""CLIP: pictures and texts in one space. Small ones of our own, and any open_clip model."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rs_runtime.contracts.errors import IncompatibleError, UsageError
+from rs_train.perceptual.preprocessing import Preprocessing, to_clip_input
+from rs_train.perceptual.torchvision_shim import import_open_clip
+
+OPEN_CLIP_PREFIX = "open_clip:"
+
+
+class ClipGuide(nn.Module):
+    """Any open_clip network behind two functions: picture to vector, text to vector.
+
+    Args:
+        network: A module with open_clip's `encode_image` and `encode_text`.
+        tokenizer: Callable list of texts -> int64 [N, context].
+        preprocessing: What `network` expects of its pictures.
+    """
+
+    def __init__(self, network: nn.Module, tokenizer: Any, preprocessing: Preprocessing) -> None:
+        super().__init__()
+        self.network = network
+        self.tokenizer = tokenizer
+        self.preprocessing = preprocessing
+
+    def embed_image(self, image: Tensor) -> Tensor:
+        """Unit vectors [N, D] of pictures [N, 3, H, W] in [-1, 1], any size; differentiable."""
+        features = self.network.encode_image(to_clip_input(image, self.preprocessing))
+        return F.normalize(features.float(), dim=1)
+
+    def embed_text(self, texts: Sequence[str]) -> Tensor:
+        """Unit vectors [N, D] of texts."""
+        tokens = self.tokenizer(list(texts)).to(self.network.logit_scale.device)
+        return F.normalize(self.network.encode_text(tokens).float(), dim=1)
+
+
+@dataclass(frozen=True)
+class ClipConfig:
+    """Shape of a small CLIP; the text tower reads open_clip's 49,408-entry vocabulary.
+
+    Attributes:
+        image_size: Side of the square input, a multiple of 32.
+        embed_dim: Length of the common embedding.
+        vision_layers: Bottleneck blocks of the four stages of the residual image tower.
+        vision_width: Width of the image tower's first stage.
+        text_width: Width of the text tower.
+        text_layers: Transformer layers of the text tower.
+        text_heads: Attention heads of the text tower.
+        context_length: Longest text in tokens; longer ones are cut.
+    """
+
+    image_size: int = 64
+    embed_dim: int = 96
+    vision_layers: tuple[int, int, int, int] = (1, 2, 2, 1)
+    vision_width: int = 16
+    text_width: int = 64
+    text_layers: int = 2
+    text_heads: int = 2
+    context_length: int = 48
+
+
+class Clip(ClipGuide):
+    """A small CLIP of open_clip's own classes, trained on rendered portraits."""
+
+    kind: ClassVar[str] = "clip"
+
+    def __init__(self, config: ClipConfig) -> None:
+        open_clip = import_open_clip()
+        vision = open_clip.CLIPVisionCfg(
+            layers=tuple(config.vision_layers),
+            width=config.vision_width,
+            head_width=config.vision_width,
+            image_size=config.image_size,
+        )
+        text = open_clip.CLIPTextCfg(
+            context_length=config.context_length,
+            width=config.text_width,
+            heads=config.text_heads,
+            layers=config.text_layers,
+        )
+        super().__init__(
+            open_clip.CLIP(config.embed_dim, vision, text),
+            open_clip.SimpleTokenizer(context_length=config.context_length),
+            Preprocessing(size=config.image_size),
+        )
+        self.config = config
+
+
+def load_open_clip(name: str, pretrained: str | None = None) -> ClipGuide:
+    """An open_clip model by architecture name and weights (a tag of open_clip's or a file).
+
+    Raises:
+        UsageError: open_clip does not know the architecture.
+        IncompatibleError: The model asks for a preprocessing that is not supported.
+    """
+    open_clip = import_open_clip()
+    if name not in open_clip.list_models():
+        raise UsageError(
+            f"Unknown CLIP architecture {name}",
+            expected="a name that open_clip lists, such as ViT-B-32",
+            hint="python -c 'import open_clip; print(open_clip.list_models())'",
+        )
+    network = open_clip.create_model(name, pretrained=pretrained)
+    tokenizer = open_clip.get_tokenizer(name)
+    return ClipGuide(network.eval(), tokenizer, _preprocessing_of(network))
+
+
+def _preprocessing_of(network: nn.Module) -> Preprocessing:
+    """Read open_clip's preprocessing configuration off a model that it created."""
+    settings = dict(network.visual.preprocess_cfg)
+    size = settings["size"]
+    height, width = (size, size) if isinstance(size, int) else size
+    interpolation, mode = settings["interpolation"], settings["resize_mode"]
+    if height != width or mode not in ("shortest", "squash"):
+        raise IncompatibleError(
+            "This CLIP's preprocessing is not supported",
+            found=f"size {height}x{width}, resize mode {mode}",
+            expected="a square input, resize mode shortest or squash",
+        )
+    return Preprocessing(
+        size=height,
+        mean=tuple(settings["mean"]),
+        std=tuple(settings["std"]),
+        # open_clip falls back to bicubic for its training-only mode `random`
+        interpolation="bilinear" if interpolation == "bilinear" else "bicubic",
+        resize_mode=mode,
+    )
+
+
+def load_clip(source: str | Path) -> ClipGuide:
+    """A CLIP from a checkpoint of ours or, as `open_clip:NAME[:WEIGHTS]`, from open_clip."""
+    text = str(source)
+    if text.startswith(OPEN_CLIP_PREFIX):
+        name, _, weights = text.removeprefix(OPEN_CLIP_PREFIX).partition(":")
+        return load_open_clip(name, weights or None)
+    from rs_train.checkpoint import load_model
+
+    return load_model(Path(source), expect=Clip.kind)
