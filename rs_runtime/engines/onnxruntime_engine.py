@@ -8,6 +8,7 @@ not every failure has one of its own exception classes.
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 from collections.abc import Mapping
@@ -76,6 +77,8 @@ class OnnxRuntimeEngine:
         """
         library = _library()
         require_built(provider)
+        # With this variable set a model may set session options, such as writing profiles.
+        os.environ.pop("ORT_LOAD_CONFIG_FROM_MODEL", None)
         options = library.SessionOptions()
         options.log_severity_level = 4  # failures come as exceptions; nothing else is for users
         options.add_session_config_entry("session.load_model_format", "ONNX")
@@ -85,14 +88,7 @@ class OnnxRuntimeEngine:
         if provider in ("cuda", "tensorrt") and hasattr(library, "preload_dlls"):
             library.preload_dlls()
         try:
-            session = library.InferenceSession(
-                graph,
-                options,
-                providers=names,
-                enable_fallback=0,
-                # Else an environment variable lets a model set options, such as writing profiles.
-                read_config_from_model=0,
-            )
+            session = library.InferenceSession(graph, options, providers=names, enable_fallback=0)
         except Exception as error:  # its bindings also let UnicodeDecodeError and others through
             raise _opening_failed(library, label, provider, error) from error
         if PROVIDERS[provider] not in session.get_providers():
@@ -137,20 +133,22 @@ def _interruptible(work: Any, stop: Any) -> Any:
     if threading.current_thread() is not threading.main_thread():
         return work()
     outcome: dict[str, Any] = {}
+    done = threading.Event()
 
     def target() -> None:
         try:
             outcome["value"] = work()
         except BaseException as error:
             outcome["error"] = error
+        finally:
+            done.set()
 
-    thread = threading.Thread(target=target, daemon=True)
-    thread.start()
+    threading.Thread(target=target, daemon=True).start()
     try:
-        thread.join()
+        done.wait()  # not join(): an interrupted join takes the thread for ended (CPython < 3.13)
     except BaseException:
         stop()
-        thread.join()
+        done.wait()
         raise
     if "error" in outcome:
         raise outcome["error"]

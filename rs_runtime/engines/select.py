@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+from collections.abc import Callable
 from difflib import get_close_matches
 
 from rs_runtime.contracts.errors import ResourceError, UsageError
@@ -47,23 +48,23 @@ class EngineSelection:
         self._order = [name for name in engine.AUTO_ORDER if name in self._built]
         self._open = functools.partial(engine.OnnxRuntimeEngine, threads=options.threads)
 
-    def open(self, label: str, graph: bytes) -> Engine:
+    def open(self, label: str, graph_for: Callable[[str], bytes]) -> Engine:
         """Opens a graph from its bytes.
 
         Args:
             label: What to call the graph in messages.
-            graph: An ONNX model with its weights inside.
+            graph_for: Gives the ONNX model that suits a provider, its weights inside.
 
         Raises:
             ResourceError: The provider does not start.
             IncompatibleError: The engine refuses the graph.
         """
         if self.provider is not None:
-            return self._open(label, graph, provider=self.provider)
+            return self._open(label, graph_for(self.provider), provider=self.provider)
         failures = []
         for name in self._order:
             try:
-                engine = self._open(label, graph, provider=name)
+                engine = self._open(label, graph_for(name), provider=name)
             except ResourceError as error:
                 failures.append(f"{name}: {error.found or error.what}")
                 continue

@@ -1,0 +1,335 @@
+"""Picture to latent and tokens, and back to a picture in any mix of domains.
+
+    two-stage:  picture -> preprocess -> base_inverter -> synthesis -> refiner -> synthesis
+    one-stage:  picture -> preprocess -> inverter -> synthesis
+
+The host passes tensors from graph to graph; the numbers are made inside the graphs, so every
+engine and every binding agrees. Adding tokens (``mixing``) is the one exception.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rs_runtime.contracts.bundle import Bundle, read_bundle
+from rs_runtime.contracts.errors import (
+    IncompatibleError,
+    NumericsError,
+    ResourceError,
+    UsageError,
+)
+from rs_runtime.contracts.layers import LayerTable
+from rs_runtime.contracts.manifest import Manifest
+from rs_runtime.contracts.tokens import TokenSet, decode_token_set, read_token_set
+from rs_runtime.domains import Domains, resolve_domains
+from rs_runtime.engines.base import EngineOptions
+from rs_runtime.image_io import Picture, load_picture
+from rs_runtime.inversion import Inversion
+from rs_runtime.mixing import Mix, PackedTokens, mix, neutral
+from rs_runtime.roles import RoleRunner
+
+DEMO_BUNDLE = Path(__file__).parent / "demo" / "bundle"
+MAX_SEED = 2**32 - 1
+
+
+class UnfamiliarPictureWarning(UserWarning):
+    """A picture is reconstructed worse than nearly all pictures that the bundle knows."""
+
+
+def load(
+    bundle: str | os.PathLike[str] | None = None,
+    *,
+    provider: str = "auto",
+    threads: int | None = None,
+    allow_foreign: bool = False,
+) -> Runtime:
+    """Opens a bundle.
+
+    Args:
+        bundle: A bundle's folder; the demo bundle that comes with the package when None.
+        provider: "auto", or "cpu", "cuda", ..., which then never falls back to another.
+        threads: CPU threads; None leaves the engine's default.
+        allow_foreign: Accept token sets that were made for another generator of the same shape.
+
+    Returns:
+        The runtime; graphs are opened when first used.
+
+    Raises:
+        UsageError: No such folder or provider.
+        MalformedFileError: A damaged bundle.
+        UnsafeFileError: A bundle with links, or files that the manifest does not list.
+        IncompatibleError: A bundle of another version.
+        ResourceError: The provider is absent.
+    """
+    if bundle is None and not DEMO_BUNDLE.is_dir():
+        raise ResourceError(
+            "the demo bundle is not part of this installation",
+            hint="name a bundle with --bundle DIR, or make one with rs-export",
+        )
+    opened = read_bundle(DEMO_BUNDLE if bundle is None else bundle)
+    return Runtime(opened, EngineOptions(provider, threads), allow_foreign)
+
+
+class Runtime:
+    """A bundle, ready to invert and to synthesize.
+
+    Attributes:
+        bundle: The bundle.
+        allow_foreign: Whether token sets of another generator are accepted.
+    """
+
+    def __init__(self, bundle: Bundle, options: EngineOptions, allow_foreign: bool = False) -> None:
+        """Use ``load``.
+
+        Raises:
+            UsageError: Unknown provider.
+            ResourceError: The named provider is absent.
+        """
+        self.bundle = bundle
+        self.allow_foreign = allow_foreign
+        self._roles = RoleRunner(bundle, options)
+        self._domains: dict[str, TokenSet] = {}
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the bundle says of itself."""
+        return self.bundle.manifest
+
+    @property
+    def table(self) -> LayerTable:
+        """The generator's layers."""
+        return self.manifest.layer_table
+
+    @property
+    def domains(self) -> list[str]:
+        """Names of the bundle's domains, sorted."""
+        return sorted(self.manifest.domains)
+
+    @property
+    def provider(self) -> str | None:
+        """The provider in use; None until "auto" has opened its first graph."""
+        return self._roles.selection.provider
+
+    @property
+    def provider_note(self) -> str:
+        """One line on what "auto" chose; empty before that, or for a named provider."""
+        return self._roles.selection.note
+
+    def domain(self, name: str) -> TokenSet:
+        """A domain of the bundle.
+
+        Raises:
+            UsageError: No such domain.
+            MalformedFileError: Its file is damaged.
+        """
+        if name not in self.manifest.domains:
+            raise UsageError(f"the bundle has no domain {name!r}", expected=", ".join(self.domains))
+        if name not in self._domains:
+            path = self.manifest.domains[name]
+            self._domains[name] = decode_token_set(
+                self.bundle.read(path),
+                table=self.table,
+                fingerprint=self.manifest.generator_fingerprint,
+                name_hint=path,
+            )
+        return self._domains[name]
+
+    def load_tokens(self, path: str | os.PathLike[str]) -> TokenSet:
+        """Reads a token-set file and checks that it fits this bundle's generator.
+
+        Raises:
+            UsageError: No such file.
+            MalformedFileError: Damaged, or not a token set.
+            IncompatibleError: Made for another generator.
+        """
+        return read_token_set(
+            path,
+            table=self.table,
+            fingerprint=self.manifest.generator_fingerprint,
+            allow_foreign=self.allow_foreign,
+        )
+
+    def invert(self, picture: Picture | Sequence[Picture], *, check: bool = True) -> Inversion:
+        """Finds the latent and tokens of a picture, or of each picture of a list.
+
+        Args:
+            picture: Path, bytes, PIL image or array (see ``image_io.load_picture``), or a list.
+            check: Reconstruct at once and warn (``UnfamiliarPictureWarning``) when that is worse
+                than for 99 % of the pictures that the bundle knows.
+
+        Returns:
+            The inversion; of a list, one inversion of the whole batch.
+
+        Raises:
+            MalformedFileError: Not a picture, or a damaged one.
+            UnsafeFileError: Too large.
+            IncompatibleError: The bundle has no inverter.
+        """
+        single = not isinstance(picture, list | tuple)
+        pictures = [picture] if single else picture
+        if not pictures:
+            raise UsageError("there is no picture to invert")
+        prepared = np.concatenate([self._prepare(load_picture(each)) for each in pictures])
+        if self._roles.has("inverter"):
+            found = self._roles.run("inverter", image=prepared)
+            w_plus, first = found["w_plus"], None
+        else:
+            w_plus = self._roles.run("base_inverter", image=prepared)["w_plus"]
+            first, first_float = self.synthesize(w_plus)
+            found = {}
+            if self._roles.has("refiner"):
+                found = self._roles.run("refiner", image=prepared, first_inversion=first_float)
+        tokens = neutral(len(prepared), self.table)
+        if "P" in found:
+            tokens = tokens._replace(P=found["P"], Q=found["Q"])
+        inversion = Inversion(
+            runtime=self,
+            single=single,
+            w_plus_batch=w_plus,
+            tokens=tokens,
+            input_batch=prepared,
+            first_batch=first,
+        )
+        if check:
+            for message in filter(None, inversion.warnings):
+                warnings.warn(message, UnfamiliarPictureWarning, stacklevel=2)
+        return inversion
+
+    def restore(self, tokens: TokenSet | str | os.PathLike[str]) -> Inversion:
+        """Brings back what ``Inversion.save_tokens`` kept, to be restyled without its picture.
+
+        Raises:
+            UsageError: The set has no w_plus, so it is no inverted picture.
+        """
+        if not isinstance(tokens, TokenSet):
+            tokens = self.load_tokens(tokens)
+        self._require_fitting(tokens)
+        if tokens.w_plus is None:
+            raise UsageError(
+                f"{tokens.name!r} is not an inverted picture",
+                found=f"a token set of kind {tokens.kind}",
+                expected="one made by rs-run invert --save-tokens",
+            )
+        return Inversion(
+            runtime=self,
+            single=True,
+            w_plus_batch=tokens.w_plus[None].astype(np.float32),
+            tokens=mix([[(tokens, 1.0)]], self.table),
+        )
+
+    def synth(
+        self,
+        seeds: int | Sequence[int],
+        domains: Domains | None = None,
+        *,
+        truncation_psi: float = 0.7,
+    ) -> NDArray[np.uint8]:
+        """Draws random pictures, in a mix of domains.
+
+        Args:
+            seeds: One seed or several, 0 to 2^32 - 1; equal seeds give equal heads in all domains.
+            domains: See ``Inversion.synthesize``.
+            truncation_psi: 1 draws the whole variety, 0 the average head.
+
+        Returns:
+            uint8 [R, R, 3] for one seed, [N, R, R, 3] for a list.
+
+        Raises:
+            UsageError: A seed out of range or an unknown domain.
+            IncompatibleError: The bundle has no mapping graph.
+        """
+        single = isinstance(seeds, int)
+        numbers = [seeds] if single else list(seeds)
+        if not numbers or not all(0 <= seed <= MAX_SEED for seed in numbers):
+            raise UsageError("a seed is out of range", expected=f"0 to {MAX_SEED}")
+        z_dim = self._mapping_width()
+        z = np.stack([np.random.RandomState(seed).randn(z_dim) for seed in numbers])
+        psi = np.array([truncation_psi], np.float32)
+        w = self._roles.run("mapping", z=z.astype(np.float32), truncation_psi=psi)["w"]
+        w_plus = np.repeat(w[:, None], self.table.num_ws, axis=1)
+        tokens = mix(self.mixes(domains, len(numbers)), self.table)
+        image, _ = self.synthesize(w_plus, tokens)
+        return image[0] if single else image
+
+    def synthesize(
+        self, w_plus: NDArray[np.float32], tokens: PackedTokens | None = None
+    ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        """Runs the synthesis graph.
+
+        Args:
+            w_plus: [N, num_ws, w_dim].
+            tokens: Packed tokens of the N samples; plain StyleGAN2 when None.
+
+        Returns:
+            image: uint8 [N, R, R, 3].
+            image_float: float32 [N, 3, R, R], unclamped, nominally in [-1, 1].
+
+        Raises:
+            NumericsError: The result is not finite.
+        """
+        tokens = neutral(len(w_plus), self.table) if tokens is None else tokens
+        outputs = self._roles.run("synthesis", w_plus=w_plus, **tokens._asdict())
+        if not np.isfinite(outputs["image_float"]).all():
+            raise NumericsError(
+                "the synthesis gave values that are not finite",
+                hint="use smaller strengths",
+            )
+        return outputs["image"], outputs["image_float"]
+
+    def mixes(self, domains: Any, count: int) -> list[Mix]:
+        """One mix for each of ``count`` samples.
+
+        Args:
+            domains: As for ``Inversion.synthesize``; a list of lists gives each sample its own.
+            count: Number of samples N.
+
+        Raises:
+            UsageError: An unknown domain, or a list of lists of another length.
+            IncompatibleError: A token set of another generator.
+        """
+        per_sample = isinstance(domains, list) and any(isinstance(d, list) for d in domains)
+        if not per_sample:
+            return [self._resolve(domains)] * count
+        if len(domains) != count:
+            raise UsageError(
+                "each sample needs its own list of domains",
+                found=f"{len(domains)} lists",
+                expected=str(count),
+            )
+        return [self._resolve(own) for own in domains]
+
+    def _resolve(self, domains: Domains | None) -> Mix:
+        pairs = resolve_domains(domains, self.domains, self.domain, self.load_tokens)
+        for token_set, _ in pairs:
+            self._require_fitting(token_set)
+        return pairs
+
+    def _require_fitting(self, tokens: TokenSet) -> None:
+        own = self.manifest.generator_fingerprint
+        if tokens.fingerprint != own and not self.allow_foreign:
+            raise IncompatibleError(
+                f"the token set {tokens.name!r} was made for another generator",
+                found=f"{tokens.fingerprint[:16]}…",
+                expected=f"{own[:16]}…",
+                hint="use the bundle it was made with; allow_foreign=True tries it all the same",
+            )
+
+    def _prepare(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        outputs = self._roles.run("preprocess", picture=picture)
+        return next(iter(outputs.values()))
+
+    def _mapping_width(self) -> int:
+        if not self._roles.has("mapping"):
+            raise IncompatibleError(
+                "this bundle cannot draw random heads: it has no mapping graph",
+                hint="export it again with rs-export",
+            )
+        shapes = {spec.name: spec.shape for spec in self.manifest.roles["mapping"].inputs}
+        return int(shapes["z"][-1])

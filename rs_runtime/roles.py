@@ -1,0 +1,108 @@
+"""Runs the roles of a bundle: picks a graph for each, opens it once, cuts large batches."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rs_runtime.contracts.bundle import Bundle
+from rs_runtime.contracts.errors import IncompatibleError
+from rs_runtime.contracts.manifest import Role, Variant
+from rs_runtime.engines.base import Engine, EngineOptions
+from rs_runtime.engines.select import EngineSelection
+
+MAX_BATCH = 8  # pictures in one run, so that memory does not grow with the length of a list
+_ENGINE = "onnxruntime"
+_CPU_PRECISIONS = ("fp32", "fp16_stored")  # computing in fp16 is for GPUs
+_BATCH_SIDE = "N"
+
+
+class RoleRunner:
+    """The graphs of one bundle, each opened when it is first needed.
+
+    Attributes:
+        bundle: Where the graphs are.
+        selection: The provider they run on.
+    """
+
+    def __init__(self, bundle: Bundle, options: EngineOptions) -> None:
+        """Checks the provider; opens no graph yet.
+
+        Raises:
+            UsageError: Unknown provider.
+            ResourceError: The named provider is absent.
+        """
+        self.bundle = bundle
+        self.selection = EngineSelection(options)
+        self._opened: dict[str, tuple[Engine, Variant]] = {}
+        self._lock = threading.Lock()
+
+    def has(self, name: str) -> bool:
+        """Whether the bundle has the role."""
+        return name in self.bundle.manifest.roles
+
+    def run(self, name: str, **inputs: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """Runs one role.
+
+        Args:
+            name: The role.
+            inputs: By name. Those whose manifest shape begins with "N" share one batch size; a
+                batch larger than the graph or ``MAX_BATCH`` takes is run in pieces.
+
+        Returns:
+            Outputs by name.
+
+        Raises:
+            IncompatibleError: The bundle lacks the role or a graph for the provider.
+            ResourceError: The provider does not start, or memory runs out.
+        """
+        role = self._role(name)
+        engine, variant = self._open(name, role)
+        batched = [spec.name for spec in role.inputs if spec.shape[:1] == (_BATCH_SIDE,)]
+        count = len(inputs[batched[0]]) if batched and batched[0] in inputs else 1
+        step = MAX_BATCH if variant.batch == "dynamic" else int(variant.batch)
+        if count <= step:
+            return engine.run(inputs)
+        pieces = []
+        for start in range(0, count, step):
+            rows = slice(start, start + step)
+            piece = {key: value[rows] if key in batched else value for key, value in inputs.items()}
+            pieces.append(engine.run(piece))
+        return {key: np.concatenate([piece[key] for piece in pieces]) for key in pieces[0]}
+
+    def _role(self, name: str) -> Role:
+        roles = self.bundle.manifest.roles
+        if name not in roles:
+            raise IncompatibleError(
+                f"this bundle cannot do that: it has no {name} graph",
+                found=", ".join(roles),
+                expected=name,
+            )
+        return roles[name]
+
+    def _open(self, name: str, role: Role) -> tuple[Engine, Variant]:
+        with self._lock:
+            if name not in self._opened:
+                engine = self.selection.open(
+                    name, lambda provider: self.bundle.read(_choose(name, role, provider).file)
+                )
+                self._opened[name] = engine, _choose(name, role, engine.provider)
+            return self._opened[name]
+
+
+def _choose(name: str, role: Role, provider: str) -> Variant:
+    """The first variant, in the manifest's order of preference, that the provider can run."""
+    for variant in role.variants:
+        suits = provider != "cpu" or variant.precision in _CPU_PRECISIONS
+        if variant.engine == _ENGINE and suits:
+            return variant
+    found = ", ".join(f"{variant.engine} {variant.precision}" for variant in role.variants)
+    raise IncompatibleError(
+        f"the bundle's {name} graph is not for provider {provider!r}",
+        found=found,
+        expected=f"{_ENGINE}, {' or '.join(_CPU_PRECISIONS)}",
+        hint="export it again: rs-export --model two_stage",
+    )

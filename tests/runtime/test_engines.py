@@ -1,0 +1,182 @@
+"""The engine border: strict providers, plain errors, graphs from bytes, runs that can be stopped."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, parser
+
+from rs_runtime.contracts.errors import IncompatibleError, ResourceError, UsageError
+from rs_runtime.engines import onnxruntime_engine
+from rs_runtime.engines.base import EngineOptions
+from rs_runtime.engines.onnxruntime_engine import OnnxRuntimeEngine
+from rs_runtime.engines.select import EngineSelection
+
+DOUBLE = parser.parse_model("""
+<ir_version: 9, opset_import: ["" : 18]>
+double (float[N, 2] x, float[N, 2] shift) => (float[N, 2] y, float[N, 2] z) {
+    y = Add(x, x)
+    z = Add(y, shift)
+}
+""").SerializeToString()
+X = np.array([[1, 2], [3, 4], [5, 6]], np.float32)
+
+
+def endless_graph() -> bytes:
+    """A loop of 2^62 rounds over nothing."""
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["go"], ["go_on"]),
+            helper.make_node("Add", ["v", "v"], ["w"]),
+        ],
+        "body",
+        [
+            helper.make_tensor_value_info("i", TensorProto.INT64, []),
+            helper.make_tensor_value_info("go", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("v", TensorProto.FLOAT, [2]),
+        ],
+        [
+            helper.make_tensor_value_info("go_on", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("w", TensorProto.FLOAT, [2]),
+        ],
+    )
+    graph = helper.make_graph(
+        [helper.make_node("Loop", ["rounds", "", "x"], ["y"], body=body)],
+        "endless",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [2])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [2])],
+        [helper.make_tensor("rounds", TensorProto.INT64, [], [2**62])],
+    )
+    model = helper.make_model(graph, ir_version=9, opset_imports=[helper.make_opsetid("", 18)])
+    return model.SerializeToString()
+
+
+def test_runs_by_name_with_any_batch_and_memory_layout():
+    engine = OnnxRuntimeEngine("double", DOUBLE, "cpu", threads=1)
+    assert engine.provider == "cpu"
+    outputs = engine.run({"shift": np.ones_like(X)[::-1], "x": np.asfortranarray(X)})
+    assert set(outputs) == {"y", "z"}
+    np.testing.assert_array_equal(outputs["y"], 2 * X)
+    np.testing.assert_array_equal(outputs["z"], 2 * X + 1)
+
+
+def test_wrong_inputs_are_named_and_the_session_stays_good():
+    engine = OnnxRuntimeEngine("double", DOUBLE, "cpu")
+    with pytest.raises(IncompatibleError, match="double"):
+        engine.run({"x": X})
+    for bad in (X[:, :1], X.astype(np.int32), X[0]):
+        with pytest.raises(IncompatibleError, match="cannot run the graph 'double'"):
+            engine.run({"x": bad, "shift": X})
+    np.testing.assert_array_equal(engine.run({"x": X, "shift": X})["z"], 3 * X)
+
+
+@pytest.mark.parametrize("graph", [b"", b"not a model", DOUBLE[: len(DOUBLE) // 2]])
+def test_what_is_no_graph_is_refused(graph, capfd):
+    with pytest.raises(IncompatibleError, match="cannot open the graph 'broken'"):
+        OnnxRuntimeEngine("broken", graph, "cpu")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_error_texts_carry_no_paths():
+    model = onnx.load_from_string(DOUBLE)
+    model.graph.node[0].op_type = "NoSuchOperator"
+    with pytest.raises(IncompatibleError) as refusal:
+        OnnxRuntimeEngine("odd", model.SerializeToString(), "cpu")
+    assert "NoSuchOperator" in str(refusal.value) and "/onnxruntime/" not in str(refusal.value)
+
+
+def test_a_model_cannot_switch_profiling_on(tmp_path, monkeypatch):
+    model = onnx.load_from_string(DOUBLE)
+    model.metadata_props.add(key="ort_config", value='{"session_options": {"enable_profiling": 1}}')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ORT_LOAD_CONFIG_FROM_MODEL", "1")
+    engine = OnnxRuntimeEngine("sly", model.SerializeToString(), "cpu")
+    engine.run({"x": X, "shift": X})
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("provider", ["cuda", "tensorrt", "coreml"])
+def test_a_named_provider_that_is_absent_is_an_error(provider, monkeypatch):
+    monkeypatch.setattr(onnxruntime_engine, "available_providers", lambda: ["cpu"])
+    with pytest.raises(ResourceError) as refusal:
+        EngineSelection(EngineOptions(provider))
+    text = str(refusal.value)
+    assert provider in text and "found cpu" in text and "install" in text
+
+
+def test_a_named_provider_that_does_not_start_is_an_error(monkeypatch):
+    # Built in, as far as the list says, but the session comes up with another one.
+    monkeypatch.setattr(onnxruntime_engine, "available_providers", lambda: ["cuda", "cpu"])
+    monkeypatch.setitem(onnxruntime_engine.PROVIDERS, "cuda", "AzureExecutionProvider")
+    monkeypatch.setattr("onnxruntime.InferenceSession.get_providers", lambda self: ["Other"])
+    with pytest.raises(ResourceError, match="did not start"):
+        EngineSelection(EngineOptions("cuda")).open("double", lambda provider: DOUBLE)
+
+
+def test_auto_says_what_it_chose_and_why(monkeypatch):
+    monkeypatch.setattr(onnxruntime_engine, "available_providers", lambda: ["cuda", "cpu"])
+    opened = []
+
+    def open_engine(label, graph, provider, threads):
+        opened.append((provider, threads))
+        if provider == "cuda":
+            raise ResourceError("did not start", found="no driver")
+        return OnnxRuntimeEngine(label, graph, provider, threads)
+
+    monkeypatch.setattr(onnxruntime_engine, "OnnxRuntimeEngine", open_engine)
+    monkeypatch.setattr(onnxruntime_engine, "require_built", lambda provider: None)
+    selection = EngineSelection(EngineOptions("auto", threads=1))
+    assert selection.note == "" and selection.provider is None
+    monkeypatch.undo()
+    assert selection.open("double", lambda provider: DOUBLE).provider == "cpu"
+    assert selection.note == "provider: cpu (auto, of cuda, cpu; cuda: no driver)"
+    selection.open("double", lambda provider: DOUBLE)
+    assert opened == [("cuda", 1), ("cpu", 1), ("cpu", 1)]
+
+
+def test_unknown_provider_and_bad_threads_are_usage_errors():
+    with pytest.raises(UsageError, match="did you mean cuda"):
+        EngineSelection(EngineOptions("cudda"))
+    with pytest.raises(UsageError, match="threads"):
+        EngineSelection(EngineOptions("cpu", threads=0))
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_a_long_run_promptly(number, code, tmp_path):
+    (tmp_path / "endless.onnx").write_bytes(endless_graph())
+    script = """
+import sys, click, numpy as np
+from rs_runtime.cli import run
+from rs_runtime.engines.onnxruntime_engine import OnnxRuntimeEngine
+
+@click.command()
+def endless():
+    engine = OnnxRuntimeEngine("endless", open(sys.argv[1], "rb").read(), "cpu", threads=1)
+    print("running", flush=True)
+    engine.run({"x": np.ones(2, np.float32)})
+
+run(endless, "test", [])
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path / "endless.onnx")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    try:
+        assert process.stdout.readline() == "running\n"
+        time.sleep(0.2)
+        sent = time.monotonic()
+        process.send_signal(number)
+        _, stderr = process.communicate(timeout=20)
+    finally:
+        process.kill()
+    assert process.returncode == code
+    assert time.monotonic() - sent < 5
+    assert stderr.strip() == f"test: {'interrupted' if code == 130 else 'terminated'}"
