@@ -118,9 +118,7 @@ def _translate(
     up: int,
     size: int,
 ) -> onnxscript.ir.Value:
-    return _node(
-        x, weight, style, P, Q, style_offset, modulation, layer=layer, up=up, size=size
-    )
+    return _node(x, weight, style, P, Q, style_offset, modulation, layer=layer, up=up, size=size)
 
 
 # What torch.onnx.export needs to know about the operator.

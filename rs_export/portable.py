@@ -5,27 +5,31 @@ stops at IR 9, and TensorRT 10.3 at opset 20; so none of these limits is exceede
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import onnx
 from onnx import AttributeProto, numpy_helper
 
 from rs_runtime.contracts.errors import InternalError
+from rs_runtime.contracts.manifest import DTYPES, TensorSpec
+from rs_runtime.contracts.strict_json import canonical_json
 
 MAX_OPSET = 20
 IR_VERSION = 9
 # What a path of the machine that exported would contain.
-_PATHS = re.compile(r"site-packages|dist-packages|\.pyc?(?![\w])|/home/|/tmp/|/usr/|[\\/]Users[\\/]")
+_PATHS = re.compile(
+    r"site-packages|dist-packages|\.pyc?(?![\w])|/home/|/tmp/|/usr/|[\\/]Users[\\/]"
+)
 
 
-def finish(model: onnx.ModelProto, role: str, facts: Mapping[str, str]) -> onnx.ModelProto:
+def finish(model: onnx.ModelProto, role: str) -> onnx.ModelProto:
     """Return a copy ready to be shipped: IR 9, stripped, labelled, and checked to be flat.
 
     Args:
         model: A model of standard operators.
         role: Its role in the bundle, also the graph's name.
-        facts: Further properties to store in the file.
 
     Raises:
         InternalError: The model is not flat or not valid.
@@ -42,10 +46,32 @@ def finish(model: onnx.ModelProto, role: str, facts: Mapping[str, str]) -> onnx.
         item.doc_string = ""
         del item.metadata_props[:]
     _keep_used(result)
-    onnx.helper.set_model_props(result, {"role": role, **facts})
+    spec = {
+        "inputs": [asdict(item) for item in tensor_specs(result.graph.input)],
+        "outputs": [asdict(item) for item in tensor_specs(result.graph.output)],
+    }
+    facts = {"role": role, "spec": canonical_json(spec).decode()}
+    onnx.helper.set_model_props(result, facts)
     check_flat(result)
     onnx.checker.check_model(result, full_check=True)
     return result
+
+
+def tensor_specs(values: Iterable[onnx.ValueInfoProto]) -> tuple[TensorSpec, ...]:
+    """Describe inputs or outputs of a graph as a manifest does.
+
+    Raises:
+        InternalError: A side without length or name, or a dtype that bundles do not use.
+    """
+    specs = []
+    for value in values:
+        tensor = value.type.tensor_type
+        dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name
+        sides = tuple(side.dim_param or side.dim_value for side in tensor.shape.dim)
+        if dtype not in DTYPES or 0 in sides:
+            raise InternalError(f"{value.name} cannot be described", found=f"{dtype} {sides}")
+        specs.append(TensorSpec(value.name, dtype, sides))
+    return tuple(specs)
 
 
 def check_flat(model: onnx.ModelProto) -> None:

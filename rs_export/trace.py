@@ -46,7 +46,7 @@ def trace(
             output_names=list(outputs),
             dynamic_shapes=shapes,
             custom_translation_table=TRANSLATION,
-            optimize=True,
+            optimize=False,  # done below, with no limit on the size of what is folded
             verbose=False,
         )
         model = onnxscript.ir.to_proto(

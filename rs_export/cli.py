@@ -1,0 +1,118 @@
+"""The command rs-export. Importing this module needs neither PyTorch nor ONNX."""
+
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from rs_runtime.cli import run
+from rs_runtime.contracts.errors import ResourceError, UsageError
+from rs_runtime.contracts.manifest import MANIFEST_NAME
+
+MODELS = ("two_stage", "base", "generator")
+DEFAULT_OUT = Path("bundle")
+
+
+@click.command(context_settings={"max_content_width": 100})
+@click.option("--model", type=click.Choice(MODELS), required=True, help="What the bundle is to do.")
+@click.option("--fp16", is_flag=True, help="Store weights in half precision: half the bytes.")
+@click.option(
+    "--checkpoint",
+    "checkpoints",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Checkpoint, or folder with <part>.safetensors and domains/; repeats. Default: the demo's.",
+)
+@click.option(
+    "--domain",
+    "domains",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="A .tokens file to put into the bundle beside the folder's; repeats.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=DEFAULT_OUT,
+    show_default=True,
+    help="Folder of the bundle; an older bundle there is replaced once the new one is proven.",
+)
+@click.option(
+    "--target", type=click.Choice(["cpu"]), default="cpu", show_default=True, help="What runs it."
+)
+@click.option(
+    "--debug",
+    is_flag=True,
+    callback=lambda ctx, _, value: _debug(ctx, value),
+    expose_value=False,
+    help="Show the traceback of an error.",
+)
+def command(
+    model: str,
+    fp16: bool,
+    checkpoints: tuple[Path, ...],
+    domains: tuple[Path, ...],
+    out: Path,
+    target: str,
+) -> None:
+    """Export PyTorch checkpoints as a bundle for rs-run.
+
+    Each graph is compared by value with PyTorch and with a NumPy reference before anything is
+    written.
+    """
+    _check_out(out)
+    _progress("loading the checkpoints")
+    from rs_export.export import export_roles
+    from rs_export.pack import pack
+    from rs_export.sources import find_sources, load_parts
+
+    sources = find_sources(model, checkpoints, domains)
+    parts = load_parts(sources)
+    if sources.reconstruction is None and model != "generator":
+        _progress("no reconstruction.json: the bundle will not warn of unknown kinds of picture")
+    exported = export_roles(parts, fp16=fp16, progress=_progress)
+    line = f"rs-export --model {model}" + (" --fp16" if fp16 else "") + f" --target {target}"
+    manifest = pack(out, sources, parts, exported, line)
+    size = sum(entry.size for entry in manifest.files.values())
+    click.echo(f"{out}: {len(manifest.files)} files, {size / 1e6:.1f} MB")
+    if model != "generator":
+        click.echo(f"next: rs-run invert PHOTO --bundle {out}")
+
+
+command.extra = "export"  # the pip extra that `run` names when a package is missing
+
+
+def _debug(ctx: click.Context, value: bool) -> None:
+    if value and ctx.obj is not None:
+        ctx.obj.debug = True
+
+
+def _progress(line: str) -> None:
+    click.echo(line, err=True)
+
+
+def _check_out(out: Path) -> None:
+    """Refuse early what could not be written in the end.
+
+    Raises:
+        ResourceError: No folder to write into.
+        UsageError: Something that is not a bundle is in the way.
+    """
+    if not out.absolute().parent.is_dir():
+        raise ResourceError(
+            f"{out}: cannot be written", found="no such folder", hint=f"mkdir -p {out.parent}"
+        )
+    taken = out.exists() and not out.is_dir()
+    if taken or (out.is_dir() and any(out.iterdir()) and not (out / MANIFEST_NAME).is_file()):
+        raise UsageError(
+            f"{out}: something that is not a bundle is there", hint="choose another --out"
+        )
+
+
+def main() -> NoReturn:
+    """Entry point of rs-export."""
+    run(command, "rs-export")
+
+
+if __name__ == "__main__":
+    main()

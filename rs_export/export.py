@@ -1,0 +1,120 @@
+"""From loaded networks to checked graphs."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import onnx
+import torch
+
+from rs_export import forms, parity
+from rs_export.cases import fixed_cases
+from rs_export.compare import FP16_STORED, FP32, Tolerance
+from rs_export.graphs.base_inverter import base_inverter_role
+from rs_export.graphs.mapping import mapping_role
+from rs_export.graphs.preprocess import PreprocessRole
+from rs_export.graphs.refiner import refiner_role
+from rs_export.graphs.role import Arrays, RoleGraph
+from rs_export.graphs.synthesis import synthesis_role
+from rs_export.portable import finish
+from rs_export.precision import store_fp16
+from rs_export.sources import Parts
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A role's file with its proof.
+
+    Attributes:
+        graph: The file, flat ONNX.
+        precision: "fp32" or "fp16_stored".
+        form: Form of the refined convolutions, "plain" without any.
+        parity: What was measured, as JSON values.
+        golden: One input and the reference's output.
+    """
+
+    graph: onnx.ModelProto
+    precision: str
+    form: str
+    parity: dict[str, Any]
+    golden: tuple[Arrays, Arrays]
+
+
+def role_graphs(parts: Parts) -> dict[str, RoleGraph]:
+    """The roles that the parts of a model play, by name."""
+    roles: list[RoleGraph] = [mapping_role(parts.generator), synthesis_role(parts.generator)]
+    base = parts.others.get("base_inverter")
+    if base is not None:
+        roles += [PreprocessRole(base.config.image_size), base_inverter_role(base)]
+    refiner = parts.others.get("refiner")
+    if refiner is not None:
+        roles.append(refiner_role(refiner, parts.generator.table.resolution))
+    return {role.name: role for role in roles}
+
+
+def export_roles(parts: Parts, *, fp16: bool, progress: Progress) -> dict[str, Exported]:
+    """Export every role and prove it by value.
+
+    Args:
+        parts: The networks.
+        fp16: Store weights in half precision.
+        progress: Is told what happens, a line at a time.
+
+    Raises:
+        NumericsError: A graph differs from PyTorch or from the oracle beyond the tolerance.
+        InternalError: A graph is not portable.
+    """
+    with _one_thread():
+        roles = role_graphs(parts)
+        cases = fixed_cases(roles, parts.generator)
+        return {
+            name: _export_role(role, cases[name], fp16, progress) for name, role in roles.items()
+        }
+
+
+def _export_role(role: RoleGraph, cases: list[Arrays], fp16: bool, progress: Progress) -> Exported:
+    progress(f"{role.name}: tracing")
+    intermediate = role.intermediate()
+    refined = len(forms.refined_convs(intermediate))
+    flat = forms.expand(intermediate)
+    graph = finish(flat, role.name)
+    measured = {"fp32": _check(role, graph, cases, FP32, refined)}
+    precision = "fp32"
+    if fp16:
+        graph = finish(store_fp16(flat), role.name)
+        measured["fp16_stored"] = _check(role, graph, cases, FP16_STORED, refined)
+        precision = "fp16_stored"
+    outputs = measured[precision]["outputs"]
+    differences = ", ".join(f"{name} {values['max_abs']:.1e}" for name, values in outputs.items())
+    nodes = f"{refined} refined convolutions, " if refined else ""
+    progress(f"{role.name}: {nodes}{graph.ByteSize() / 1e6:.2f} MB, max difference {differences}")
+    form = "dense" if refined else "plain"
+    return Exported(graph, precision, form, measured, (cases[0], role.reference(cases[0])))
+
+
+def _check(
+    role: RoleGraph,
+    graph: onnx.ModelProto,
+    cases: list[Arrays],
+    tolerance: Tolerance,
+    refined: int,
+) -> dict[str, Any]:
+    data = graph.SerializeToString()
+    measured: dict[str, Any] = {"outputs": parity.check_role(role, data, cases, tolerance)}
+    if refined:
+        measured["layers"] = parity.check_layers(role, data, cases[-1], tolerance)
+    return measured
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Sums in one order, so that the same input gives the same bytes twice."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -1,0 +1,148 @@
+"""Checked graphs, domains and golden data as one bundle."""
+
+import io
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rs_export.export import Exported
+from rs_export.portable import tensor_specs
+from rs_export.sources import Parts, Sources
+from rs_export.trace import OPSET
+from rs_runtime.contracts.bundle import (
+    Golden,
+    Manifest,
+    Reconstruction,
+    Role,
+    Variant,
+    write_bundle,
+)
+from rs_runtime.contracts.errors import UsageError
+from rs_runtime.contracts.files import read_file
+from rs_runtime.contracts.image_spec import ImageSpec
+from rs_runtime.contracts.tokens import MAX_TOKEN_FILE_BYTES, decode_token_set
+
+_TOOLS = ("torch", "onnx", "onnxscript", "onnxruntime", "numpy")
+_LEAST_LIMIT = 1e-3
+
+
+def pack(
+    path: Path, sources: Sources, parts: Parts, exported: dict[str, Exported], command: str
+) -> Manifest:
+    """Write a bundle, all or nothing; the same input gives the same bytes.
+
+    Args:
+        path: Its folder; an older bundle there is replaced at the end.
+        sources: Where the parts come from; gives domains and reconstruction.
+        parts: The networks.
+        exported: Graph and proof by role.
+        command: The command to keep in the record, without paths.
+
+    Raises:
+        UsageError: Two domains of one name, or a folder that is not a bundle at `path`.
+        RefineStyleError: See `decode_token_set` and `write_bundle`.
+    """
+    contents: dict[str, bytes] = {}
+    roles, golden = {}, []
+    for name, role in exported.items():
+        file = f"graphs/{name}.onnx"
+        contents[file] = role.graph.SerializeToString()
+        roles[name] = Role(
+            inputs=tensor_specs(role.graph.input),
+            outputs=tensor_specs(role.graph.output),
+            variants=(Variant(file, "onnxruntime", role.precision, role.form, _batch(role)),),
+        )
+        golden.append(_golden(name, role, contents))
+    licences = {part: record["licence"] for part, record in parts.records.items()}
+    domains = _domains(sources, parts, contents, licences)
+    manifest = Manifest(
+        model=sources.model,
+        layer_table=parts.generator.table,
+        image=ImageSpec(parts.generator.table.resolution),
+        generator_fingerprint=parts.generator.fingerprint(),
+        rank=parts.others["refiner"].config.rank if "refiner" in parts.others else 0,
+        roles=roles,
+        domains=domains,
+        reconstruction=_reconstruction(sources),
+        golden=tuple(golden),
+        parity={name: role.parity for name, role in exported.items()},
+        licences=licences,
+        record=_record(parts, command),
+        files={},
+    )
+    return write_bundle(path, manifest, contents)
+
+
+def _batch(role: Exported) -> int | str:
+    first = role.graph.input[0].type.tensor_type.shape.dim
+    return "dynamic" if first[0].dim_param == "N" else 1
+
+
+def _golden(name: str, role: Exported, contents: dict[str, bytes]) -> Golden:
+    """Store one input and its reference output; the limit is twice what this machine differs by."""
+    paths: list[dict[str, str]] = []
+    for direction, arrays in zip(("inputs", "outputs"), role.golden, strict=True):
+        paths.append({key: f"golden/{name}/{direction}/{key}.npy" for key in arrays})
+        contents |= {paths[-1][key]: _npy(value) for key, value in arrays.items()}
+    measured = role.parity[role.precision]["outputs"]
+    limits = {
+        key: measured[key]["max_abs"] + 1
+        if value.dtype == np.uint8
+        else max(2 * measured[key]["max_abs"], _LEAST_LIMIT)
+        for key, value in role.golden[1].items()
+    }
+    return Golden(name, inputs=paths[0], outputs=paths[1], max_abs=limits)
+
+
+def _npy(array: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, np.ascontiguousarray(array) if array.ndim else array, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _domains(
+    sources: Sources, parts: Parts, contents: dict[str, bytes], licences: dict[str, str]
+) -> dict[str, str]:
+    """Add the token sets, each checked to fit the generator; return path by domain name."""
+    found: dict[str, str] = {}
+    for path in sources.domains:
+        if path.stem in found:
+            raise UsageError(f"{path}: there are two domains called {path.stem}")
+        data = read_file(path, max_bytes=MAX_TOKEN_FILE_BYTES, what="token set")
+        token_set = decode_token_set(
+            data,
+            table=parts.generator.table,
+            fingerprint=parts.generator.fingerprint(),
+            name_hint=str(path),
+        )
+        found[path.stem] = f"domains/{path.stem}.tokens"
+        contents[found[path.stem]] = data
+        licences[f"domain {path.stem}"] = token_set.licence
+    return found
+
+
+def _reconstruction(sources: Sources) -> Reconstruction | None:
+    if sources.reconstruction is None:
+        return None
+    try:
+        return Reconstruction(**sources.reconstruction)
+    except TypeError as error:
+        raise UsageError(
+            "the reconstruction record has other fields than a manifest",
+            found=", ".join(sources.reconstruction),
+            expected="mse_p50, mse_p99, pictures, knows",
+        ) from error
+
+
+def _record(parts: Parts, command: str) -> dict[str, Any]:
+    return {
+        "command": command,
+        "opset": OPSET,
+        "versions": {name: metadata.version(name) for name in _TOOLS},
+        "checkpoints": {
+            part: {"kind": record["kind"], "sha256": record["sha256"]}
+            for part, record in parts.records.items()
+        },
+    }

@@ -1,0 +1,143 @@
+"""Proof by value that the graphs compute what PyTorch and the NumPy oracle compute.
+
+A graph is run by the very engine that the runtime uses, on fixed inputs, and compared output by
+output with its role's reference. The synthesis is compared layer by layer as well, three ways:
+graph, PyTorch, and the oracle of `rs_runtime.reference` in float64 in place of every refined
+convolution.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import onnx
+import torch
+from polygraphy.backend.onnx import modify_outputs
+from torch import Tensor
+
+from rs_export.compare import FP32, Tolerance, require
+from rs_export.graphs.role import Arrays, RoleGraph, TracedRole
+from rs_runtime.engines.onnxruntime_engine import OnnxRuntimeEngine
+from rs_runtime.reference import refined_layer
+from rs_train.generator.synthesis import SynthesisLayer
+from rs_train.generator.tokens import LayerTokens
+
+Convolve = Callable[[SynthesisLayer, Tensor, Tensor, LayerTokens, Any], Tensor]
+Numbers = dict[str, dict[str, float | None]]
+_plain_convolve = SynthesisLayer.convolve
+
+
+def run_graph(role: str, graph: bytes, inputs: Mapping[str, np.ndarray]) -> Arrays:
+    """Run a graph once with ONNX Runtime on the CPU."""
+    return OnnxRuntimeEngine(role, graph, "cpu", threads=1).run(inputs)
+
+
+def check_role(
+    role: RoleGraph, graph: bytes, cases: Sequence[Mapping[str, np.ndarray]], tolerance: Tolerance
+) -> Numbers:
+    """Compare every output of a graph with its reference.
+
+    Args:
+        role: Gives the reference values.
+        graph: The file under test.
+        cases: Inputs to compare on.
+        tolerance: What may differ.
+
+    Returns:
+        The worst difference over the cases, by output.
+
+    Raises:
+        NumericsError: A difference beyond the tolerance.
+    """
+    engine = OnnxRuntimeEngine(role.name, graph, "cpu", threads=1)
+    worst: Numbers = {}
+    for inputs in cases:
+        found, expected = engine.run(inputs), role.reference(inputs)
+        for name in role.outputs:
+            measured = require(found[name], expected[name], tolerance, f"{role.name}.{name}")
+            _keep_worst(worst, name, measured.rounded())
+    return worst
+
+
+def check_layers(
+    role: TracedRole, graph: bytes, inputs: Mapping[str, np.ndarray], tolerance: Tolerance
+) -> dict[str, Numbers]:
+    """Compare every refined layer of a synthesis, and its float image, three ways.
+
+    Args:
+        role: The synthesis.
+        graph: The file under test; its layers' results are named as in the layer table.
+        inputs: What to run it on.
+        tolerance: What may differ between the graph and the others; PyTorch and the oracle have to
+            agree to fp32 whatever the graph is stored in.
+
+    Returns:
+        {"graph_pytorch": …, "graph_oracle": …, "pytorch_oracle": …}, each by layer and output.
+
+    Raises:
+        NumericsError: A difference beyond the tolerance.
+    """
+    with _layers(_plain_convolve) as pytorch:
+        image = role.reference(inputs)["image_float"]
+    pytorch["image_float"] = image
+    with _layers(_oracle_convolve) as oracle:
+        oracle_image = role.reference(inputs)["image_float"]
+    oracle["image_float"] = oracle_image
+    opened = modify_outputs(onnx.load_from_string(graph), outputs=list(pytorch))
+    found = run_graph(role.name, opened.SerializeToString(), inputs)
+    pairs = {
+        "graph_pytorch": (found, pytorch, tolerance),
+        "graph_oracle": (found, oracle, tolerance),
+        "pytorch_oracle": (pytorch, oracle, FP32),
+    }
+    return {
+        pair: {
+            name: require(left[name], right[name], limit, f"{pair} {name}").rounded()
+            for name in pytorch
+        }
+        for pair, (left, right, limit) in pairs.items()
+    }
+
+
+def _oracle_convolve(
+    layer: SynthesisLayer, x: Tensor, style: Tensor, tokens: LayerTokens, form: Any
+) -> Tensor:
+    """Let the oracle compute a layer in float64."""
+    arrays = {name: value.double().numpy() for name, value in tokens._asdict().items()}
+    weight = (layer.weight * layer.weight_gain).double().numpy()
+    y = refined_layer(
+        x.double().numpy(),
+        weight,
+        style.double().numpy(),
+        **arrays,
+        up=layer.layer.up,
+        activate=False,
+    )
+    return torch.from_numpy(y).float()
+
+
+@contextmanager
+def _layers(convolve: Convolve) -> Iterator[Arrays]:
+    """Compute refined convolutions by `convolve` and keep each result by layer name."""
+    results: Arrays = {}
+
+    def recorded(
+        layer: SynthesisLayer, x: Tensor, style: Tensor, tokens: LayerTokens, form: Any
+    ) -> Tensor:
+        y = convolve(layer, x, style, tokens, form)
+        results[layer.layer.name] = y.numpy()
+        return y
+
+    with mock.patch.object(SynthesisLayer, "convolve", recorded):
+        yield results
+
+
+def _keep_worst(worst: Numbers, name: str, measured: dict[str, float | None]) -> None:
+    before = worst.setdefault(name, measured)
+    ratios = [n["psnr_db"] for n in (before, measured) if n["psnr_db"] is not None]
+    worst[name] = {
+        "max_abs": max(before["max_abs"], measured["max_abs"]),
+        "psnr_db": min(ratios, default=None),
+    }

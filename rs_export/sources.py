@@ -1,0 +1,172 @@
+"""Which files a model is exported from, and whether they belong together."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from rs_runtime.contracts.errors import IncompatibleError, ResourceError, UsageError
+from rs_runtime.contracts.files import read_file, sha256_hex
+from rs_train.checkpoint import load_model, read_record
+from rs_train.generator import Generator
+
+DEMO = Path(__file__).resolve().parents[1] / "rs_train" / "demo"
+# Parts that each model consists of, and the part that a checkpoint's kind can be.
+MODELS = {
+    "two_stage": ("generator", "base_inverter", "refiner"),
+    "base": ("generator", "base_inverter"),
+    "generator": ("generator",),
+}
+PART_OF_KIND = {
+    "generator": "generator",
+    "style_transformer": "base_inverter",
+    "refiner": "refiner",
+}
+_RECONSTRUCTION = "reconstruction.json"
+_MAX_JSON_BYTES = 1_000_000
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Files of one model.
+
+    Attributes:
+        model: A key of MODELS.
+        checkpoints: Path by part.
+        domains: Token sets to ship.
+        reconstruction: How well held-out pictures are reconstructed, as the manifest wants it.
+    """
+
+    model: str
+    checkpoints: dict[str, Path]
+    domains: tuple[Path, ...]
+    reconstruction: dict[str, Any] | None
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The loaded networks of one model.
+
+    Attributes:
+        generator: The generator.
+        others: The other parts by name.
+        records: {"sha256", "kind", "licence"} by part.
+    """
+
+    generator: Generator
+    others: dict[str, nn.Module]
+    records: dict[str, dict[str, str]]
+
+
+def find_sources(
+    model: str, checkpoints: Sequence[Path] = (), domains: Sequence[Path] = ()
+) -> Sources:
+    """Find the files of a model.
+
+    Args:
+        model: A key of MODELS.
+        checkpoints: Checkpoints, or folders with `<part>.safetensors`, `domains/*.tokens` and
+            `reconstruction.json`; later ones win. Empty for the demo's.
+        domains: Token sets beside those of the folders.
+
+    Raises:
+        UsageError: A part is missing or a path does not exist.
+        ResourceError: The demo's checkpoints are not there.
+    """
+    if not checkpoints and not (DEMO / "generator.safetensors").is_file():
+        raise ResourceError(
+            "the demo's checkpoints are not in this installation",
+            expected=f"{MODELS[model][0]}.safetensors and the like in rs_train/demo",
+            hint="train them with: rs-train demo, or name your own with --checkpoint",
+        )
+    found: dict[str, Path] = {}
+    sets: list[Path] = []
+    reconstruction = None
+    for path in checkpoints or (DEMO,):
+        if not path.is_dir():
+            found[_part(path)] = path
+            continue
+        for part in MODELS[model]:
+            if (path / f"{part}.safetensors").is_file():
+                found[part] = path / f"{part}.safetensors"
+        sets += sorted((path / "domains").glob("*.tokens"))
+        if (path / _RECONSTRUCTION).is_file() and model != "generator":
+            reconstruction = _read_json(path / _RECONSTRUCTION)
+    missing = [part for part in MODELS[model] if part not in found]
+    if missing:
+        raise UsageError(
+            f"no checkpoint for the {missing[0]} of a {model} model",
+            found=", ".join(found) or "none",
+            expected=", ".join(MODELS[model]),
+            hint=f"add --checkpoint {missing[0]}.safetensors, or train it with rs-train",
+        )
+    kept = {part: found[part] for part in MODELS[model]}
+    return Sources(model, kept, (*sets, *domains), reconstruction)
+
+
+def load_parts(sources: Sources) -> Parts:
+    """Load the networks and check that they were made for one another.
+
+    Raises:
+        IncompatibleError: Sizes, or the generator that an inverter was trained for, differ.
+        RefineStyleError: See `rs_train.checkpoint.load_model`.
+    """
+    models, records = {}, {}
+    for part, path in sources.checkpoints.items():
+        if _part(path) != part:
+            raise IncompatibleError(f"{path}: not a {part}", found=_part(path), expected=part)
+        models[part] = load_model(path)
+        header = read_record(path)
+        data = read_file(path, max_bytes=8 << 30, what="model checkpoint")
+        records[part] = {
+            "kind": header["kind"],
+            "sha256": sha256_hex(data),
+            "licence": str(header["record"].get("licence", "not stated")),
+        }
+    generator = models.pop("generator")
+    for part, network in models.items():
+        _check_fits(part, sources.checkpoints[part], network, generator)
+    return Parts(generator, models, records)
+
+
+def _part(path: Path) -> str:
+    kind = read_record(path)["kind"]
+    if kind not in PART_OF_KIND:
+        raise IncompatibleError(
+            f"{path}: not exported", found=f"kind {kind}", expected=", ".join(PART_OF_KIND)
+        )
+    return PART_OF_KIND[kind]
+
+
+def _check_fits(part: str, path: Path, network: nn.Module, generator: Generator) -> None:
+    table, config = generator.table, network.config
+    if part == "refiner":
+        pairs = tuple((layer.in_channels, layer.out_channels) for layer in table.convs)
+        sizes = [("convolutions", tuple(map(tuple, config.conv_channels)), pairs)]
+    else:
+        sizes = [
+            ("rows of w_plus", config.num_ws, table.num_ws),
+            ("w_dim", config.w_dim, table.w_dim),
+        ]
+    made_for = read_record(path)["record"].get("generator_fingerprint")
+    if made_for is not None:
+        sizes.append(("generator", made_for, generator.fingerprint()))
+    for what, found, expected in sizes:
+        if found != expected:
+            raise IncompatibleError(
+                f"{path}: made for another generator, {what} differ",
+                found=str(found),
+                expected=str(expected),
+                hint="export the checkpoints of one training run together",
+            )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    data = read_file(path, max_bytes=_MAX_JSON_BYTES, what="reconstruction record")
+    try:
+        return json.loads(data)
+    except ValueError as error:
+        raise UsageError(f"{path}: not JSON", found=str(error)) from error
