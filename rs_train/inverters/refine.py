@@ -1,0 +1,143 @@
+"""RefineStyle's two-stage inverter: what a first inversion missed becomes low-rank kernel residuals.
+
+Xia et al., arXiv 2410.06104. Learned tokens read the image beside its first inversion and leave, layer
+by layer, as P and Q of the residual PᵀQ that is added to the modulated kernel (Eqs. 2–4).
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rs_train.inverters.attention import GroupedDecoderLayer
+from rs_train.inverters.pooling import pool_to
+from rs_train.inverters.trunk import Channels, FeaturePyramid
+
+FFHQ_CONVS = (
+    *((512, 512),) * 9,
+    *((512, 256), (256, 256)),
+    *((256, 128), (128, 128)),
+    *((128, 64), (64, 64)),
+    *((64, 32), (32, 32)),
+)
+
+
+class Residual(NamedTuple):
+    """Packed tokens in layer-table order: P [N, L, ΣCout], Q [N, L, ΣCin]."""
+
+    P: Tensor
+    Q: Tensor
+
+
+@dataclass(frozen=True)
+class RefinerConfig:
+    """Sizes of a refiner; the defaults are the published ones for 1024² faces.
+
+    Attributes:
+        image_size: side S of the encoder's input, a multiple of 16.
+        conv_channels: (Cin, Cout) of *every* convolution of the synthesis, in layer-table order.
+        refined_layers: Nr; the last Nr convolutions are refined, P and Q of the others are zero.
+        rank: L, tokens a layer and side.
+        channels: widths of the trunk's stages; the last is the width of the tokens.
+        heads: attention heads.
+        token_scale_init: first value of A and of B (Eq. 4).
+    """
+
+    image_size: int = 256
+    conv_channels: tuple[tuple[int, int], ...] = FFHQ_CONVS
+    refined_layers: int = 17
+    rank: int = 32
+    channels: Channels = (64, 128, 256, 512)
+    heads: int = 4
+    token_scale_init: float = 0.01
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.refined_layers <= len(self.conv_channels):
+            raise ValueError(
+                f"refined_layers {self.refined_layers} is not in 1…{len(self.conv_channels)}"
+            )
+        if self.channels[-1] % self.heads:
+            raise ValueError(f"width {self.channels[-1]} is not divisible into {self.heads} heads")
+        if self.image_size % 16:
+            raise ValueError(f"image_size {self.image_size} is not a multiple of 16")
+
+
+class ResidualTokens(nn.Module):
+    """The learned tokens P̃, Q̃ and what turns them, once they have read, into packed P and Q.
+
+    2·Nr groups of L tokens, those of P first. Each refined layer has a linear head of its own for each
+    side and one scale for each token, A and B (Eq. 4).
+    """
+
+    def __init__(
+        self,
+        conv_channels: tuple[tuple[int, int], ...],
+        refined_layers: int,
+        rank: int,
+        width: int,
+        scale_init: float,
+    ) -> None:
+        super().__init__()
+        refined = conv_channels[len(conv_channels) - refined_layers :]
+        absent = conv_channels[: len(conv_channels) - refined_layers]
+        self.absent_in = sum(cin for cin, _ in absent)
+        self.absent_out = sum(cout for _, cout in absent)
+        self.tokens = nn.Parameter(torch.randn(1, 2 * refined_layers, rank, width))
+        self.heads_P = nn.ModuleList(nn.Linear(width, cout) for _, cout in refined)
+        self.heads_Q = nn.ModuleList(nn.Linear(width, cin) for cin, _ in refined)
+        self.A = nn.Parameter(torch.full((refined_layers, rank, 1), scale_init))
+        self.B = nn.Parameter(torch.full((refined_layers, rank, 1), scale_init))
+
+    def forward(self, tokens: Tensor) -> Residual:
+        """Pack tokens that have read, [N, 2·Nr, L, width], into P and Q."""
+        groups_P, groups_Q = tokens.chunk(2, dim=1)
+        return Residual(
+            _pack(groups_P, self.heads_P, self.A, self.absent_out),
+            _pack(groups_Q, self.heads_Q, self.B, self.absent_in),
+        )
+
+
+def _pack(groups: Tensor, heads: nn.ModuleList, scale: Tensor, absent: int) -> Tensor:
+    """[N, Nr, L, width] → [N, L, absent + Σ channels], zeros for the layers that are not refined."""
+    parts = [head(groups[:, n]) * scale[n] for n, head in enumerate(heads)]
+    packed = torch.cat(parts, dim=-1)
+    return F.pad(packed, (absent, 0)) if absent else packed
+
+
+class Refiner(nn.Module):
+    """Second stage of the two-stage inverter: image and first inversion in, packed P and Q out."""
+
+    kind: ClassVar[str] = "refiner"
+
+    def __init__(self, config: RefinerConfig) -> None:
+        super().__init__()
+        self.config = config
+        width = config.channels[-1]
+        self.pyramid = FeaturePyramid(6, config.channels)
+        self.blocks = nn.ModuleList(GroupedDecoderLayer(width, config.heads) for _ in range(3))
+        self.residual = ResidualTokens(
+            config.conv_channels, config.refined_layers, config.rank, width, config.token_scale_init
+        )
+
+    def forward(self, image: Tensor, first_inversion: Tensor) -> Residual:
+        """Find the residual that the first inversion lacks.
+
+        Args:
+            image: [N, 3, S, S] in [-1, 1].
+            first_inversion: [N, 3, R, R], the float image of the first synthesis, R a multiple of S;
+                clamped to [-1, 1] and area-pooled to S here, so that training and graphs agree.
+
+        Returns:
+            P [N, L, ΣCout] and Q [N, L, ΣCin] over all convolutions in layer-table order.
+
+        Raises:
+            IncompatibleError: R is not a multiple of S.
+        """
+        first = pool_to(first_inversion.clamp(-1.0, 1.0), self.config.image_size)
+        features = self.pyramid(torch.cat([image, first], dim=1))
+        tokens = self.residual.tokens
+        for block, level in zip(self.blocks, features, strict=True):
+            tokens = block(tokens, level)
+        return self.residual(tokens)

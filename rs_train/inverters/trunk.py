@@ -1,0 +1,152 @@
+"""The IR-SE50 trunk and its feature pyramid, shared by every inverter.
+
+24 bottleneck units in four stages (3, 4, 14, 3), each stage entered with stride 2, tapped after units
+6, 20 and 23 (ArcFace's IR-SE50 as used by pSp and StyleTransformer). Widths and input channels are
+configuration: 64/128/256/512 is the published size.
+"""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+UNITS_PER_STAGE = (3, 4, 14, 3)
+TAPS = (6, 20, 23)
+SQUEEZE = 16
+
+Channels = tuple[int, int, int, int]
+
+
+class Taps(NamedTuple):
+    """Trunk maps at 1/4, 1/8 and 1/16 of the input side: [N, C1, S/4, S/4] … [N, C3, S/16, S/16]."""
+
+    quarter: Tensor
+    eighth: Tensor
+    sixteenth: Tensor
+
+
+class Pyramid(NamedTuple):
+    """Feature maps of one width: coarse [N, C, S/16, S/16], medium [.., S/8, ..], fine [.., S/4, ..]."""
+
+    coarse: Tensor
+    medium: Tensor
+    fine: Tensor
+
+
+class SqueezeExcitation(nn.Module):
+    """Channel gate: mean over space, reduction by 16, sigmoid (Hu et al. 2018); no biases."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        squeezed = max(channels // SQUEEZE, 1)
+        self.reduce = nn.Conv2d(channels, squeezed, 1, bias=False)
+        self.expand = nn.Conv2d(squeezed, channels, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scale ``x`` [N, C, H, W] per sample and channel by a gate in (0, 1)."""
+        gate = self.expand(F.relu(self.reduce(x.mean((2, 3), keepdim=True))))
+        return x * torch.sigmoid(gate)
+
+
+class PReLU(nn.PReLU):
+    """PReLU with one slope a channel.
+
+    While training it is computed as a·x + (1 − a)·relu(x), which is the same function: PyTorch's own
+    CPU kernels for it take a third of the whole step in bf16, this form a twentieth.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply to [N, C, H, W]."""
+        if not self.training:
+            return super().forward(x)
+        slope = self.weight.to(x.dtype)[:, None, None]
+        return slope * x + (1 - slope) * F.relu(x)
+
+
+class Bottleneck(nn.Module):
+    """One IR-SE unit: BN, conv 3×3, PReLU, conv 3×3 with the stride, BN, gate; plus its shortcut."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+        self.residual = nn.Sequential(
+            nn.BatchNorm2d(in_channels),
+            nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False),
+            PReLU(out_channels),
+            nn.Conv2d(out_channels, out_channels, 3, stride, padding=1, bias=False),
+            nn.BatchNorm2d(out_channels),
+            SqueezeExcitation(out_channels),
+        )
+        self.projection: nn.Module | None = None
+        if in_channels != out_channels:
+            self.projection = nn.Sequential(
+                nn.Conv2d(in_channels, out_channels, 1, stride, bias=False),
+                nn.BatchNorm2d(out_channels),
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [N, Cin, H, W] to [N, Cout, H/stride, W/stride]."""
+        if self.projection is not None:
+            shortcut = self.projection(x)
+        else:
+            shortcut = x[:, :, :: self.stride, :: self.stride]
+        return shortcut + self.residual(x)
+
+
+class Trunk(nn.Module):
+    """Input layer and 24 units.
+
+    Args:
+        in_channels: 3 for an image, 6 for an image beside its first inversion.
+        channels: widths of the four stages.
+    """
+
+    def __init__(self, in_channels: int, channels: Channels) -> None:
+        super().__init__()
+        self.input_layer = nn.Sequential(
+            nn.Conv2d(in_channels, channels[0], 3, padding=1, bias=False),
+            nn.BatchNorm2d(channels[0]),
+            PReLU(channels[0]),
+        )
+        units = []
+        width = channels[0]
+        for out_channels, count in zip(channels, UNITS_PER_STAGE, strict=True):
+            for index in range(count):
+                units.append(Bottleneck(width, out_channels, 2 if index == 0 else 1))
+                width = out_channels
+        self.body = nn.ModuleList(units)
+
+    def forward(self, image: Tensor) -> Taps:
+        """Extract the three taps from ``image`` [N, in_channels, S, S], S a multiple of 16."""
+        x = self.input_layer(image)
+        taps = []
+        for index, unit in enumerate(self.body):
+            x = unit(x)
+            if index in TAPS:
+                taps.append(x)
+        return Taps(*taps)
+
+
+class FeaturePyramid(nn.Module):
+    """Trunk, 1×1 laterals and top-down sums (Lin et al. 2017, bilinear with aligned corners).
+
+    All three maps have the last stage's width, which is the width of the attention that reads them.
+    """
+
+    def __init__(self, in_channels: int, channels: Channels) -> None:
+        super().__init__()
+        self.trunk = Trunk(in_channels, channels)
+        self.lateral_medium = nn.Conv2d(channels[2], channels[3], 1)
+        self.lateral_fine = nn.Conv2d(channels[1], channels[3], 1)
+
+    def forward(self, image: Tensor) -> Pyramid:
+        """Extract the pyramid from ``image`` [N, in_channels, S, S], S a multiple of 16."""
+        taps = self.trunk(image)
+        medium = _enlarge(taps.sixteenth) + self.lateral_medium(taps.eighth)
+        fine = _enlarge(medium) + self.lateral_fine(taps.quarter)
+        return Pyramid(taps.sixteenth, medium, fine)
+
+
+def _enlarge(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=True)
