@@ -29,14 +29,14 @@ class Exported:
     """A role's file with its proof.
 
     Attributes:
-        graph: The file, flat ONNX.
+        model: The file, flat ONNX.
         precision: "fp32" or "fp16_stored".
         form: Form of the refined convolutions, "plain" without any.
         parity: What was measured, as JSON values.
         golden: One input and the reference's output.
     """
 
-    graph: onnx.ModelProto
+    model: onnx.ModelProto
     precision: str
     form: str
     parity: dict[str, Any]

@@ -48,10 +48,10 @@ def pack(
     roles, golden = {}, []
     for name, role in exported.items():
         file = f"graphs/{name}.onnx"
-        contents[file] = role.graph.SerializeToString()
+        contents[file] = role.model.SerializeToString()
         roles[name] = Role(
-            inputs=tensor_specs(role.graph.input),
-            outputs=tensor_specs(role.graph.output),
+            inputs=tensor_specs(role.model.graph.input),
+            outputs=tensor_specs(role.model.graph.output),
             variants=(Variant(file, "onnxruntime", role.precision, role.form, _batch(role)),),
         )
         golden.append(_golden(name, role, contents))
@@ -76,7 +76,7 @@ def pack(
 
 
 def _batch(role: Exported) -> int | str:
-    first = role.graph.input[0].type.tensor_type.shape.dim
+    first = role.model.graph.input[0].type.tensor_type.shape.dim
     return "dynamic" if first[0].dim_param == "N" else 1
 
 
