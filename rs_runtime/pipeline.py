@@ -249,9 +249,9 @@ class Runtime:
         numbers = [seeds] if single else list(seeds)
         if not numbers or not all(0 <= seed <= MAX_SEED for seed in numbers):
             raise UsageError("a seed is out of range", expected=f"0 to {MAX_SEED}")
-        z_dim = self._mapping_width()
-        z = np.stack([np.random.RandomState(seed).randn(z_dim) for seed in numbers])
-        psi = np.array([truncation_psi], np.float32)
+        shapes = self._roles.input_shapes("mapping")
+        z = np.stack([np.random.RandomState(seed).randn(shapes["z"][-1]) for seed in numbers])
+        psi = np.full(shapes["truncation_psi"], truncation_psi, np.float32)
         w = self._roles.run("mapping", z=z.astype(np.float32), truncation_psi=psi)["w"]
         w_plus = np.repeat(w[:, None], self.table.num_ws, axis=1)
         tokens = mix(self.mixes(domains, len(numbers)), self.table)
@@ -322,14 +322,4 @@ class Runtime:
             )
 
     def _prepare(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        outputs = self._roles.run("preprocess", picture=picture)
-        return next(iter(outputs.values()))
-
-    def _mapping_width(self) -> int:
-        if not self._roles.has("mapping"):
-            raise IncompatibleError(
-                "this bundle cannot draw random heads: it has no mapping graph",
-                hint="export it again with rs-export",
-            )
-        shapes = {spec.name: spec.shape for spec in self.manifest.roles["mapping"].inputs}
-        return int(shapes["z"][-1])
+        return self._roles.run("preprocess", photo=picture)["image"]

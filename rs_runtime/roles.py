@@ -44,6 +44,14 @@ class RoleRunner:
         """Whether the bundle has the role."""
         return name in self.bundle.manifest.roles
 
+    def input_shapes(self, name: str) -> dict[str, tuple[int | str, ...]]:
+        """Shapes of a role's inputs by name, as in the manifest.
+
+        Raises:
+            IncompatibleError: The bundle lacks the role.
+        """
+        return {spec.name: spec.shape for spec in self._role(name).inputs}
+
     def run(self, name: str, **inputs: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """Runs one role.
 
@@ -77,9 +85,9 @@ class RoleRunner:
         roles = self.bundle.manifest.roles
         if name not in roles:
             raise IncompatibleError(
-                f"this bundle cannot do that: it has no {name} graph",
+                f"the bundle has no {name} graph, which this needs",
                 found=", ".join(roles),
-                expected=name,
+                hint="export it again with rs-export, or use another bundle",
             )
         return roles[name]
 

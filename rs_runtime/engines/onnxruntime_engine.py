@@ -34,6 +34,7 @@ AUTO_ORDER = ("cuda", "rocm", "directml", "coreml", "cpu")
 # What a provider needs behind it: parts of a graph that it does not take go there.
 _BEHIND = {"tensorrt": ("cuda", "cpu"), "cpu": ()}
 _PATH = re.compile(r"(?:[A-Za-z]:)?(?:[/\\][^\s/\\:'\"]+){2,}")
+_PREFIX = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
 _MEMORY = ("bad_alloc", "failed to allocate", "out of memory", "memory allocation")
 
 
@@ -210,6 +211,6 @@ def _is_memory(error: Exception) -> bool:
 
 
 def _short(error: Exception) -> str:
-    """The first line of a text, with full paths (of the machine that built the library) removed."""
-    line = next(iter(str(error).splitlines()), "") or type(error).__name__
-    return _PATH.sub("…", line)[:300]
+    """A text in one line, without ONNX Runtime's prefix and the paths of who built it."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return _PATH.sub("…", _PREFIX.sub("", text))[:300]
