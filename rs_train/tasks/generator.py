@@ -70,11 +70,13 @@ class GeneratorTask:
         self.out = out
         self.device = pick_device()
         torch.manual_seed(config.loop.seed)
-        self.generator = Generator(config.generator).to(self.device)
-        self.discriminator = Discriminator(config.discriminator).to(self.device)
+        self.generator = Generator(config.generator).to(
+            self.device, memory_format=torch.channels_last
+        )
+        self.discriminator = Discriminator(config.discriminator).to(
+            self.device, memory_format=torch.channels_last
+        )
         self._silence_blocks_above(self._size(0))
-        layout = torch.channels_last
-        self.discriminator.to(memory_format=layout)
         self.average = copy.deepcopy(self.generator).requires_grad_(False)
         self.modules: dict[str, nn.Module] = {
             "generator": self.generator,
@@ -194,5 +196,3 @@ def _update(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     optimizer.step()
-
-

@@ -21,9 +21,9 @@ from rs_train.inverters.refine import Refiner, RefinerConfig
 from rs_train.inverters.style_transformer import StyleTransformer, StyleTransformerConfig
 from rs_train.inverters.trunk import Channels
 from rs_train.loop import LoopConfig
-from rs_train.losses.identity import embedding_distance
+from rs_train.losses.identity import identity_loss
 from rs_train.losses.l2 import l2_loss
-from rs_train.losses.perceptual import feature_distance
+from rs_train.losses.perceptual import perceptual_loss
 from rs_train.perceptual.arcface import ArcFace
 
 SAMPLES = 8
@@ -213,15 +213,10 @@ class InverterTask:
         """Losses between a reconstruction and its photo, both [N, 3, S, S]."""
         losses = {"l2": l2_loss(image, photo)}
         if self.judge is not None:
-            training = self.config.training
-            if training.perceptual:
-                with torch.no_grad():
-                    wanted = self.judge.features(photo)
-                losses["perceptual"] = feature_distance(self.judge.features(image), wanted)
-            if training.identity:
-                with torch.no_grad():
-                    person = self.judge.embed(photo)
-                losses["identity"] = embedding_distance(self.judge.embed(image), person)
+            if self.config.training.perceptual:
+                losses["perceptual"] = perceptual_loss(self.judge, image, photo)
+            if self.config.training.identity:
+                losses["identity"] = identity_loss(self.judge, image, photo)
         return losses
 
     def synthesize(self, w_plus: Tensor, tokens: PackedTokens | None = None) -> Tensor:
@@ -276,9 +271,7 @@ class StyleTransformerTask(InverterTask):
         count = self.config.training.generated
         sample, w_true = self._generate(count) if count else (photo[:0], None)
         w_plus = self.model(torch.cat([photo, sample]), self._query()).float()
-        image = pool_to(
-            self.synthesize(w_plus[: len(photo)]), self.config.network.image_size
-        )
+        image = pool_to(self.synthesize(w_plus[: len(photo)]), self.config.network.image_size)
         losses = self.image_losses(image, photo)
         if w_true is not None:
             losses["latent"] = l2_loss(w_plus[len(photo) :], w_true)
@@ -290,7 +283,9 @@ class StyleTransformerTask(InverterTask):
         return super().finish(run_dir, record)
 
     def _query(self) -> Tensor:
-        return self.model.map_query(self.generator.mapping)
+        # In fp32, as the baked query will be.
+        with torch.autocast(self.device.type, enabled=False):
+            return self.model.map_query(self.generator.mapping)
 
     @torch.no_grad()
     def _generate(self, count: int) -> tuple[Tensor, Tensor]:
