@@ -34,25 +34,35 @@ def random_directions(count: int, dimension: int, like: Tensor) -> Tensor:
     return F.normalize(torch.randn(count, dimension, dtype=like.dtype, device=like.device), dim=1)
 
 
-def feature_texture_distance(
-    maps_a: list[Tensor], maps_b: list[Tensor], *, directions: int = 32
+def texture_distance(
+    maps_a: list[Tensor], maps_b: list[Tensor], *, directions: int = 32, positions: int = 2048
 ) -> Tensor:
-    """Sum over feature maps of the sliced Wasserstein distance of all positions' vectors.
+    """Mean over feature maps of the sliced Wasserstein distance of the positions' vectors.
 
     Args:
         maps_a: Maps [N, C, H, W] of generated pictures.
         maps_b: Maps of reference pictures, same shapes; which picture or position a vector comes
             from is ignored, so the sets need not show the same things.
         directions: Fresh random projections a map.
+        positions: Vectors drawn from a map where it has more.
 
     Returns:
         Scalar; each map is divided by the reference's root mean square first.
     """
-    total = torch.zeros((), device=maps_a[0].device)
-    for a, b in zip(maps_a, maps_b, strict=True):
-        a = a.float().movedim(1, -1).flatten(0, -2)
-        b = b.float().movedim(1, -1).flatten(0, -2)
-        scale = torch.rsqrt(b.square().mean() + 1e-8)
-        unit = random_directions(directions, a.shape[1], a)
-        total = total + sliced_wasserstein(a * scale, b * scale, unit)
-    return total
+    distances = []
+    # Ranks need more digits than bf16 has.
+    with torch.autocast(maps_a[0].device.type, enabled=False):
+        for a, b in zip(maps_a, maps_b, strict=True):
+            vectors_a, vectors_b = _drawn_vectors(a, positions), _drawn_vectors(b, positions)
+            scale = torch.rsqrt(vectors_b.square().mean() + 1e-8)
+            unit = random_directions(directions, a.shape[1], vectors_a)
+            distances.append(sliced_wasserstein(vectors_a * scale, vectors_b * scale, unit))
+    return torch.stack(distances).mean()
+
+
+def _drawn_vectors(x: Tensor, count: int) -> Tensor:
+    """At most `count` random positions' vectors of a map [N, C, H, W], as fp32 [M, C]."""
+    vectors = x.movedim(1, -1).flatten(0, -2)
+    if len(vectors) > count:
+        vectors = vectors[torch.randint(len(vectors), (count,), device=x.device)]
+    return vectors.float()

@@ -1,0 +1,1 @@
+"""Domains: the change of a generator that draws its heads in another look."""

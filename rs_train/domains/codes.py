@@ -1,0 +1,112 @@
+"""Inverted portraits as latents: what domain tokens will be used on."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from rs_runtime.contracts.errors import IncompatibleError, MalformedFileError
+from rs_runtime.contracts.files import read_file, write_atomic
+from rs_train.generator import Generator, PackedTokens
+from rs_train.inverters.pooling import pool_to
+
+FORMAT = "refinestyle-codes"
+_KEY = "refinestyle"
+_MAX_BYTES = 4 << 30
+_BATCH = 16
+
+
+@dataclass(frozen=True)
+class Codes:
+    """Latents of M portraits.
+
+    Attributes:
+        w_plus: [M, num_ws, w_dim].
+        P: The portraits' own tokens [M, L, sum of Cout]; L is 0 for a one-stage inversion.
+        Q: [M, L, sum of Cin].
+    """
+
+    w_plus: Tensor
+    P: Tensor
+    Q: Tensor
+
+    def __len__(self) -> int:
+        """Number of portraits."""
+        return len(self.w_plus)
+
+    def __getitem__(self, index: slice | Tensor | Sequence[int]) -> Self:
+        """Some of the portraits."""
+        return type(self)(self.w_plus[index], self.P[index], self.Q[index])
+
+    @property
+    def tokens(self) -> PackedTokens:
+        """The portraits' own tokens, packed."""
+        return PackedTokens(P=self.P, Q=self.Q) if self.P.shape[1] else PackedTokens()
+
+
+@torch.no_grad()
+def invert(
+    images: Tensor, generator: Generator, base: nn.Module, refiner: nn.Module | None
+) -> Codes:
+    """Invert portraits with a base inverter and, when given, a refiner.
+
+    Args:
+        images: [M, 3, S, S] in [-1, 1].
+        generator: Whose latents are sought.
+        base: Picture to w_plus.
+        refiner: Picture and first inversion to P and Q.
+
+    Returns:
+        Codes in fp32.
+    """
+    parts = []
+    for image in images.split(_BATCH):
+        w_plus = base(pool_to(image, base.config.image_size)).float()
+        P = w_plus.new_zeros(len(image), 0, generator.table.sum_out)
+        Q = w_plus.new_zeros(len(image), 0, generator.table.sum_in)
+        if refiner is not None:
+            P, Q = refiner(image, generator.synthesis(w_plus))
+        parts.append((w_plus, P.float(), Q.float()))
+    return Codes(*(torch.cat(column) for column in zip(*parts, strict=True)))
+
+
+def write_codes(path: Path, codes: Codes, generator: Generator) -> None:
+    """Write codes as safetensors that name their generator."""
+    header = {"format": FORMAT, "version": 1, "fingerprint": generator.fingerprint()}
+    tensors = {name: getattr(codes, name).contiguous() for name in ("w_plus", "P", "Q")}
+    write_atomic(path, safetensors.torch.save(tensors, {_KEY: json.dumps(header)}))
+
+
+def read_codes(path: Path, generator: Generator) -> Codes:
+    """Read codes of this generator.
+
+    Raises:
+        MalformedFileError: Not a file that `write_codes` wrote.
+        IncompatibleError: Made for another generator.
+    """
+    data = read_file(path, max_bytes=_MAX_BYTES, what="codes of portraits")
+    try:
+        tensors = safetensors.torch.load(data)
+        size = int.from_bytes(data[:8], "little")
+        header = json.loads(json.loads(data[8 : 8 + size])["__metadata__"][_KEY])
+        codes = Codes(tensors["w_plus"], tensors["P"], tensors["Q"])
+        fingerprint = header["fingerprint"]
+    except (safetensors.SafetensorError, KeyError, ValueError, TypeError) as error:
+        raise MalformedFileError(
+            f"{path}: not a file of inverted portraits",
+            hint="delete it; it is made anew from --portraits",
+        ) from error
+    if fingerprint != generator.fingerprint():
+        raise IncompatibleError(
+            f"{path}: inverted for another generator",
+            found=fingerprint[:12],
+            expected=generator.fingerprint()[:12],
+            hint="delete it; it is made anew from --portraits",
+        )
+    return codes
