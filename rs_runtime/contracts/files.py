@@ -8,6 +8,7 @@ leaves what was there before; how unfinished files are kept and removed is in `a
 import contextlib
 import errno
 import hashlib
+import io
 import os
 import shutil
 import stat
@@ -174,14 +175,14 @@ def write_atomic(path: PathLike, data: bytes) -> None:
         sweep_leftovers(target.parent)
         descriptor, aside = create_aside_file(target)
         try:
-            try:
-                _write_all(descriptor, data)
+            with os.fdopen(descriptor, "wb", buffering=0) as stream:
+                _write_all(stream, data)
                 if mode is not None:
                     os.chmod(aside, mode)
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-            os.replace(aside, target)
+                os.fsync(stream.fileno())
+                if os.name == "nt":  # there an open file cannot be renamed, and has no lock
+                    stream.close()
+                os.replace(aside, target)
         except BaseException:
             with contextlib.suppress(OSError):
                 aside.unlink()
@@ -263,10 +264,10 @@ def _require_replaceable_folder(
         )
 
 
-def _write_all(descriptor: int, data: bytes) -> None:
+def _write_all(stream: io.FileIO, data: bytes) -> None:
     view = memoryview(data)
     while view:
-        view = view[os.write(descriptor, view[:_CHUNK]) :]
+        view = view[stream.write(view[:_CHUNK]) :]
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ different files. Everything this project stores as JSON is written by `canonical
 """
 
 import json
+import math
 from typing import Any, NoReturn
 
 from rs_runtime.contracts.errors import MalformedFileError
@@ -47,40 +48,43 @@ def parse_json(data: bytes, what: str) -> Any:
             number too large for a double, or nesting deeper than `MAX_DEPTH`.
     """
 
-    def refuse(reason: str) -> NoReturn:
-        raise MalformedFileError(f"{what}: not valid JSON", found=reason)
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        result = dict(pairs)
-        if len(result) != len(pairs):
-            seen: set[str] = set()
-            twice = next(key for key, _ in pairs if key in seen or seen.add(key))
-            refuse(f"the key {twice[:80]!r} twice in one object")
-        return result
-
-    def finite(text: str) -> float:
-        number = float(text)
-        if number in (float("inf"), float("-inf")):
-            refuse("a number too large for a double")
-        return number
-
     try:
         text = data.decode("utf-8")
+        _check_depth(text)
+        return _DECODER.decode(text)
     except UnicodeDecodeError as error:
-        refuse(f"bytes that are not UTF-8 at position {error.start}")
-    _check_depth(text, what)
-    try:
-        return json.loads(
-            text,
-            object_pairs_hook=unique,
-            parse_float=finite,
-            parse_constant=lambda name: refuse(f"the constant {name}"),
-        )
+        reason = f"bytes that are not UTF-8 at position {error.start}"
+        raise MalformedFileError(f"{what}: not valid JSON", found=reason) from error
     except ValueError as error:
-        refuse(str(error))
+        raise MalformedFileError(f"{what}: not valid JSON", found=str(error)) from error
 
 
-def _check_depth(text: str, what: str) -> None:
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))
+        raise ValueError(f"the key {twice[:80]!r} twice in one object")
+    return result
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError("a number too large for a double")
+    return number
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"the constant {name}")
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_float=_finite, parse_constant=_no_constant
+)
+
+
+def _check_depth(text: str) -> None:
     """Refuse deep nesting before the recursive parser sees it; brackets in strings don't count."""
     if text.count("[") + text.count("{") <= MAX_DEPTH:
         return
@@ -100,9 +104,6 @@ def _check_depth(text: str, what: str) -> None:
         elif ch in "[{":
             depth += 1
             if depth > MAX_DEPTH:
-                raise MalformedFileError(
-                    f"{what}: not valid JSON",
-                    found=f"nesting deeper than {MAX_DEPTH}",
-                )
+                raise ValueError(f"nesting deeper than {MAX_DEPTH}")
         elif ch in "]}":
             depth -= 1
