@@ -68,13 +68,22 @@ def load(
         IncompatibleError: A bundle of another version.
         ResourceError: The provider is absent.
     """
-    if bundle is None and not DEMO_BUNDLE.is_dir():
+    opened = read_bundle(demo_bundle() if bundle is None else bundle)
+    return Runtime(opened, EngineOptions(provider, threads), allow_foreign)
+
+
+def demo_bundle() -> Path:
+    """The folder of the demo bundle that comes with the package.
+
+    Raises:
+        ResourceError: This installation was made without it.
+    """
+    if not DEMO_BUNDLE.is_dir():
         raise ResourceError(
             "the demo bundle is not part of this installation",
-            hint="name a bundle with --bundle DIR, or make one with rs-export",
+            hint="name a bundle, or make one with rs-export",
         )
-    opened = read_bundle(DEMO_BUNDLE if bundle is None else bundle)
-    return Runtime(opened, EngineOptions(provider, threads), allow_foreign)
+    return DEMO_BUNDLE
 
 
 class Runtime:

@@ -1,0 +1,144 @@
+"""Options and habits that the verbs of ``rs-run`` share."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from rs_runtime.contracts.errors import UsageError, escape_text
+
+if TYPE_CHECKING:
+    from rs_runtime.contracts.tokens import TokenSet
+    from rs_runtime.pipeline import Runtime
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def runtime_options(command: Command) -> Command:
+    """Adds the options that choose a bundle and how it runs."""
+    for option in reversed(
+        (
+            click.option(
+                "--bundle", metavar="DIR", help="The bundle to run.  [default: the demo bundle]"
+            ),
+            click.option(
+                "--provider",
+                default="auto",
+                show_default=True,
+                metavar="NAME",
+                help="auto, cpu, cuda, tensorrt, openvino, ...; a named one never falls back.",
+            ),
+            click.option("--threads", type=int, metavar="N", help="CPU threads."),
+            click.option(
+                "--allow-foreign",
+                is_flag=True,
+                help="Try token sets that were made for another generator.",
+            ),
+            click.option("--json", "as_json", is_flag=True, help="Write results as JSON."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def domain_option(command: Command) -> Command:
+    """Adds ``--domain``."""
+    return click.option(
+        "--domain",
+        "-d",
+        "domains",
+        multiple=True,
+        metavar="NAME[=STRENGTH]",
+        help="A .tokens file, or a domain of the bundle; may be repeated, they add up.",
+    )(command)
+
+
+def out_option(what: str) -> Callable[[Command], Command]:
+    """Adds ``--out``; ``what`` says where results go without it."""
+    return click.option(
+        "--out", "-o", metavar="FILE|DIR", help=f"Where results go.  [default: {what}]"
+    )
+
+
+@dataclass(frozen=True)
+class ChosenDomains:
+    """The domains of one command.
+
+    Attributes:
+        pairs: Token sets and strengths.
+        label: How file names and captions call them: "sketch", "sketch+oil=0.5"; may be empty.
+    """
+
+    pairs: list[tuple[TokenSet, float]]
+    label: str
+
+
+def choose_domains(runtime: Runtime, texts: Sequence[str]) -> ChosenDomains:
+    """Reads the token sets once, so that a bad one ends the command before any work.
+
+    Raises:
+        UsageError: Neither a file nor a domain.
+        MalformedFileError: A damaged token set.
+        IncompatibleError: A token set of another generator.
+    """
+    from rs_runtime.domains import parse_domain
+
+    pairs = list(runtime.mixes(list(texts), 1)[0])
+    label = "+".join(parse_domain(text, runtime.domains).label for text in texts)
+    return ChosenDomains(pairs, label)
+
+
+def place_outputs(out: str | None, names: Sequence[Path], *, several: bool) -> list[Path]:
+    """Where each result goes; makes the folder that ``--out`` names.
+
+    Args:
+        out: What the user gave: a file, a folder (one that exists, or with a slash at its end),
+            or None.
+        names: The default output of each input, beside it.
+        several: Whether the command may write more than one picture, so ``out`` is a folder.
+
+    Raises:
+        UsageError: A file where a folder is needed, a suffix that no picture has, or two inputs
+            that would be written to one name.
+        OSError: The folder cannot be made.
+    """
+    from rs_runtime.image_io import OUTPUT_SUFFIXES
+
+    if out is None:
+        outputs = list(names)
+    elif several or out.endswith((os.sep, "/")) or os.path.isdir(out):
+        folder = Path(out)
+        if os.path.lexists(folder) and not folder.is_dir():
+            raise UsageError(f"--out {out}: a file is there", expected="a folder for the results")
+        folder.mkdir(parents=True, exist_ok=True)
+        outputs = [folder / name.name for name in names]
+    elif Path(out).suffix.lower() not in OUTPUT_SUFFIXES:
+        raise UsageError(
+            f"--out {out}: not the name of a picture",
+            expected=f"a name with {', '.join(OUTPUT_SUFFIXES)}, or a folder with / at its end",
+        )
+    else:
+        outputs = [Path(out)]
+    twice = sorted({os.fspath(path) for path in outputs if outputs.count(path) > 1})
+    if twice:
+        raise UsageError(
+            f"two results would be written to {twice[0]}",
+            hint="rename one of the inputs, or run the command for each",
+        )
+    return outputs
+
+
+def tell(prog_line: str) -> None:
+    """Writes one line for people to stderr, with control characters escaped."""
+    click.echo(f"rs-run: {escape_text(prog_line)}", err=True)
+
+
+def write_json(value: Any) -> None:
+    """Writes a result for programs to stdout."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=True))
