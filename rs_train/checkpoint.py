@@ -24,6 +24,8 @@ _MAX_BYTES = 8 << 30
 MODELS = {
     "generator": "rs_train.generator:Generator",
     "discriminator": "rs_train.generator:Discriminator",
+    "style_transformer": "rs_train.inverters.style_transformer:StyleTransformer",
+    "refiner": "rs_train.inverters.refine:Refiner",
     "clip": "rs_train.perceptual.clip:Clip",
     "arcface": "rs_train.perceptual.arcface:ArcFace",
     "metric": "rs_train.perceptual.metric:MetricNetwork",

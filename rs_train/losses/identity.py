@@ -30,5 +30,5 @@ def identity_loss(network: IdentityNetwork, prediction: Tensor, target: Tensor) 
     Gradients flow into ``prediction`` alone.
     """
     with torch.no_grad():
-        wanted = network.embed(target)
+        wanted = network.embed(target.detach())
     return embedding_distance(network.embed(prediction), wanted)

@@ -44,7 +44,7 @@ def perceptual_loss(network: FeatureNetwork, prediction: Tensor, target: Tensor)
     Gradients flow into ``prediction`` alone.
     """
     with torch.no_grad():
-        wanted = network.features(target)
+        wanted = network.features(target.detach())
     return feature_distance(network.features(prediction), wanted)
 
 
