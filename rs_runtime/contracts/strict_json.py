@@ -47,7 +47,6 @@ def parse_json(data: bytes, what: str) -> Any:
         MalformedFileError: Not UTF-8, not JSON, a key twice in one object, NaN or an infinity, a
             number too large for a double, or nesting deeper than `MAX_DEPTH`.
     """
-
     try:
         text = data.decode("utf-8")
         _check_depth(text)
