@@ -77,9 +77,7 @@ def load_model(path: Path, expect: str | None = None) -> nn.Module:
     header, data = _read(path)
     kind = header["kind"]
     if expect is not None and kind != expect:
-        raise IncompatibleError(
-            f"{path}: not a {expect} checkpoint", found=kind, expected=expect
-        )
+        raise IncompatibleError(f"{path}: not a {expect} checkpoint", found=kind, expected=expect)
     if kind not in MODELS:
         raise IncompatibleError(f"{path}: unknown kind {kind!r}", expected=", ".join(MODELS))
     module, _, name = MODELS[kind].partition(":")

@@ -32,9 +32,7 @@ class RunLog:
             console=console,
             disable=quiet or not console.is_terminal,
         )
-        self._bar = self._progress.add_task(
-            run_dir.name, total=steps, completed=start, figures=""
-        )
+        self._bar = self._progress.add_task(run_dir.name, total=steps, completed=start, figures="")
 
     def __enter__(self) -> "RunLog":
         self._progress.start()

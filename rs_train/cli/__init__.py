@@ -8,9 +8,12 @@ group = LazyGroup(
     verbs={
         "render": Verb("rs_train.cli.render:command", "Render portraits whose truth is known."),
         "generator": Verb("rs_train.cli.generator:command", "Train a generator."),
-        "judge": Verb("rs_train.cli.judge:command", "Train a CLIP, an ArcFace or a metric network."),
+        "judge": Verb(
+            "rs_train.cli.judge:command", "Train a CLIP, an ArcFace or a metric network."
+        ),
         "inverter": Verb("rs_train.cli.inverter:command", "Train an inverter."),
         "domain": Verb("rs_train.cli.domain:command", "Adapt the generator to a domain."),
+        "import": Verb("rs_train.cli.import_:command", "Convert a public generator checkpoint."),
         "eval": Verb("rs_train.cli.eval:command", "Measure inversion and domains."),
         "demo": Verb("rs_train.cli.demo:command", "Rebuild the demo from nothing."),
     },

@@ -63,7 +63,9 @@ def refined_conv(
         if P is not None:
             if form == "dense" or demodulate:
                 dW = torch.einsum("nlo,nli->noi", P, Q)
-            y = y + (_dense(x, dW, weight, up) if form == "dense" else _low_rank(x, P, Q, weight, up))
+            y = y + (
+                _dense(x, dW, weight, up) if form == "dense" else _low_rank(x, P, Q, weight, up)
+            )
         if demodulate:
             d = demodulation(weight, style, dW)
             y = y * d[:, :, None, None].to(y.dtype)

@@ -1,0 +1,122 @@
+"""Generators in the format of rosinality/stylegan2-pytorch (also inside pSp-type files)."""
+
+import io
+import pickle
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from rs_runtime.contracts.errors import MalformedFileError, UnsafeFileError
+from rs_runtime.contracts.files import read_file
+from rs_train.generator import Generator, GeneratorConfig
+
+_MAX_BYTES = 4 << 30
+# Constant FIR kernels, which this project computes.
+_CONSTANT = re.compile(r"(convs\.\d+\.conv\.blur|to_rgbs\.\d+\.upsample)\.kernel")
+
+
+def load_rosinality(path: Path) -> Generator:
+    """Read a generator checkpoint: `g_ema`, and `latent_avg` where it is stored.
+
+    Size, channels, mapping depth and widths are read off the tensors' shapes. A missing
+    latent_avg is computed from 10,000 mapped z.
+
+    Args:
+        path: A .pt file, a dict with the state dict `g_ema`.
+
+    Returns:
+        The generator in eval mode, fp32.
+
+    Raises:
+        UnsafeFileError: The file holds more than tensors and plain containers.
+        MalformedFileError: Not such a checkpoint; the message names the first tensor that is
+            missing, unknown or of another shape.
+    """
+    checkpoint = _read(path)
+    state = checkpoint.get("g_ema")
+    if not isinstance(state, Mapping):
+        raise MalformedFileError(
+            f"{path}: no state dict 'g_ema'", found=", ".join(map(str, list(checkpoint)[:8]))
+        )
+    try:
+        return generator_from_state(state, checkpoint.get("latent_avg"))
+    except (KeyError, ValueError, RuntimeError) as error:
+        raise MalformedFileError(
+            f"{path}: not a generator of this format", found=str(error).splitlines()[0]
+        ) from error
+
+
+def generator_from_state(state: Mapping[str, Tensor], latent_avg: Tensor | None) -> Generator:
+    """Build a generator from a `g_ema` state dict.
+
+    Raises:
+        KeyError: A tensor is missing.
+        ValueError: A tensor is unknown.
+        RuntimeError: Shapes that do not form a generator.
+    """
+    config = _config(state)
+    generator = Generator(config)
+    renamed = _rename(state, config)
+    renamed["latent_avg"] = generator.latent_avg if latent_avg is None else latent_avg.reshape(-1)
+    generator.load_state_dict({name: tensor.float() for name, tensor in renamed.items()})
+    generator.eval().requires_grad_(False)
+    if latent_avg is None:
+        generator.update_latent_avg()
+    return generator
+
+
+def _read(path: Path) -> Mapping:
+    data = read_file(Path(path), max_bytes=_MAX_BYTES, what="checkpoint")
+    try:
+        checkpoint = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        # PyTorch's own text advises to switch the protection off; it is not repeated.
+        raise UnsafeFileError(
+            f"{path}: holds more than tensors and plain containers",
+            expected="a checkpoint that loads without running code",
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError) as error:
+        raise MalformedFileError(f"{path}: damaged, or not a PyTorch checkpoint") from error
+    if not isinstance(checkpoint, Mapping):
+        raise MalformedFileError(f"{path}: not a dict", found=type(checkpoint).__name__)
+    return checkpoint
+
+
+def _config(state: Mapping[str, Tensor]) -> GeneratorConfig:
+    depth = len({key for key in state if re.fullmatch(r"style\.\d+\.weight", key)})
+    pairs = len({key for key in state if re.fullmatch(r"convs\.\d+\.conv\.weight", key)}) // 2
+    channels = [state["conv1.conv.weight"].shape[1]]
+    channels += [state[f"convs.{2 * i + 1}.conv.weight"].shape[1] for i in range(pairs)]
+    w_dim, z_dim = state["style.1.weight"].shape
+    return GeneratorConfig(channels=tuple(channels), z_dim=z_dim, w_dim=w_dim, mapping_layers=depth)
+
+
+def _rename(state: Mapping[str, Tensor], config: GeneratorConfig) -> dict[str, Tensor]:
+    """Give the tensors this project's names and shapes; every one must be used."""
+    left = {key: tensor for key, tensor in state.items() if not _CONSTANT.fullmatch(key)}
+    out: dict[str, Tensor] = {"synthesis.const": left.pop("input.input")[0]}
+    for i in range(config.mapping_layers):
+        for part in ("weight", "bias"):
+            out[f"mapping_network.layers.{i}.{part}"] = left.pop(f"style.{i + 1}.{part}")
+    for n, layer in enumerate(config.table.convs):
+        source = "conv1" if n == 0 else f"convs.{n - 1}"
+        target = f"synthesis.layers.{layer.name.replace('.', '_')}"
+        out[f"{target}.weight"] = left.pop(f"{source}.conv.weight")[0]
+        out[f"{target}.affine.weight"] = left.pop(f"{source}.conv.modulation.weight")
+        out[f"{target}.affine.bias"] = left.pop(f"{source}.conv.modulation.bias")
+        out[f"{target}.noise_strength"] = left.pop(f"{source}.noise.weight").reshape([])
+        out[f"{target}.bias"] = left.pop(f"{source}.activate.bias")
+        out[f"{target}.noise_const"] = left.pop(f"noises.noise_{n}")[0, 0]
+    for n, layer in enumerate(config.table.torgbs):
+        source = "to_rgb1" if n == 0 else f"to_rgbs.{n - 1}"
+        target = f"synthesis.layers.{layer.name.replace('.', '_')}"
+        out[f"{target}.weight"] = left.pop(f"{source}.conv.weight")[0]
+        out[f"{target}.affine.weight"] = left.pop(f"{source}.conv.modulation.weight")
+        out[f"{target}.affine.bias"] = left.pop(f"{source}.conv.modulation.bias")
+        out[f"{target}.bias"] = left.pop(f"{source}.bias").reshape(-1)
+    if left:
+        raise ValueError(f"unknown tensor {next(iter(left))}")
+    return out
