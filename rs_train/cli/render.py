@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from rs_train.portraits.captions import DOMAIN_NAMES
+from rs_train.portraits.domains import DOMAINS
 
 
 @click.command("render")
@@ -13,7 +13,7 @@ from rs_train.portraits.captions import DOMAIN_NAMES
 @click.option("--size", type=click.IntRange(32, 1024), default=128, show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
 @click.option(
-    "--domain", type=click.Choice(DOMAIN_NAMES), default="photo", show_default=True
+    "--domain", type=click.Choice(tuple(DOMAINS)), default="photo", show_default=True
 )
 @click.option("--extras/--no-extras", default=False, help="Add out-of-domain things.")
 @click.option("--masks", is_flag=True, help="Write masks/NUMBER.npz beside the pictures.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rs_train.portraits.domains import DOMAINS
 from rs_train.portraits.scene import Scene
 
 _SKIN = ("fair", "light", "tan", "brown", "dark")
@@ -28,8 +29,6 @@ _EXTRA_WORDS = {
     "mask": "wearing a mask",
     "flower": "with a flower in the hair",
 }
-_MEDIA = {"photo": "a photo of"}
-DOMAIN_NAMES = tuple(_MEDIA)
 
 
 def _pick(words: tuple[str, ...], t: float) -> str:
@@ -68,7 +67,7 @@ def caption(scene: Scene, domain: str = "photo") -> str:
     if scene.glasses:
         parts.append("glasses")
     who = f"{expression(scene)} {'bald ' if scene.hair == 'bald' else ''}person"
-    text = f"{_MEDIA[domain]} a {who}"
+    text = f"{DOMAINS[domain].phrase} of a {who}"
     if parts:
         text += " with " + _listed(parts)
     for extra in scene.extras:

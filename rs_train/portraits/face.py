@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
 from rs_train.portraits import palette
@@ -18,7 +19,7 @@ def nose_tip(scene: Scene) -> float:
 def mouth_line(scene: Scene, u: np.ndarray | float) -> np.ndarray | float:
     """Height (v) of the line between the lips at u."""
     t = u / scene["mouth_width"]
-    return scene["mouth_height"] - 0.064 * scene["smile"] * (t * t - 0.4)
+    return scene["mouth_height"] - 0.075 * scene["smile"] * (t * t - 0.4)
 
 
 def mouth_half_width(scene: Scene) -> float:
@@ -49,14 +50,14 @@ def relief(scene: Scene, camera: Camera, head: Surface) -> np.ndarray:
     h += 0.035 * bump(u, v - mouth, 0.24, 0.15)
     un = u - nose_shift(scene, camera, v)
     rise = np.clip((v - e + 0.03) / (tip - e + 0.03), 0, 1)
-    under = 1 - smoothstep(tip - 0.005, tip + 0.095, v)
+    under = 1 - smoothstep(tip - 0.005, tip + 0.10, v + 2.4 * un * un)
     width = 0.046 + (scene["nose_width"] - 0.034) * rise * rise
-    ridge = np.exp(-((un / width) ** 2)) * (0.018 + scene["nose_height"] * rise**1.4)
+    ridge = np.exp(-((un / width) ** 2)) * (0.013 + scene["nose_height"] * rise**1.4)
     nose = np.maximum(ridge, 0.075 * bump(un, v - tip + 0.005, 0.062, 0.05) + ridge * 0.85)
     wings = 0.045 * bump(np.abs(un) - scene["nose_width"] - 0.012, v - tip - 0.005, 0.034, 0.036)
     h += (nose + wings) * under * smoothstep(e - 0.16, e + 0.02, v)
     fold = scene["nose_width"] + 0.05 + 0.55 * np.clip(v - tip, -0.03, 0.3)
-    depth = 0.008 + 0.017 * max(0.0, scene["smile"])
+    depth = 0.003 + 0.012 * max(0.0, scene["smile"])
     h -= depth * np.exp(-(((au - fold) / 0.026) ** 2)) * bump(v * 0, v - tip - 0.09, 1, 0.10)
     h += _lip_relief(scene, u, v)
     return h
@@ -67,9 +68,9 @@ def _lip_relief(scene: Scene, u: np.ndarray, v: np.ndarray) -> np.ndarray:
     line = mouth_line(scene, u)
     gap = 0.066 * scene["mouth_open"]
     taper = np.clip(1 - (u / half) ** 2, 0, 1)
-    upper = np.exp(-(((v - line + gap + 0.022) / 0.022) ** 2))
-    lower = np.exp(-(((v - line - gap - 0.032) / 0.028) ** 2))
-    crease = np.exp(-(((v - line) / (0.012 + gap * 0.7)) ** 2))
+    upper = np.exp(-(((v - line + 0.4 * gap + 0.022) / 0.022) ** 2))
+    lower = np.exp(-(((v - line - 1.6 * gap - 0.032) / 0.028) ** 2))
+    crease = np.exp(-(((v - line - 0.6 * gap) / (0.012 + gap * 0.7)) ** 2))
     return (0.020 * upper + 0.028 * lower - 0.02 * crease) * taper
 
 
@@ -127,7 +128,8 @@ def paint_brows(scene: Scene, albedo: np.ndarray, head: Surface) -> None:
     raise_ = 0.035 * scene["brow_raise"]
     line = EYE_LINE - scene["brow_height"] - raise_
     line = line - scene["brow_arch"] * (0.3 + 0.1 * t - 0.55 * t * t)
-    thick = scene["brow_thickness"] * np.clip(1.05 - 0.62 * np.clip(t, -0.2, 2), 0.02, 1.2)
+    thick = scene["brow_thickness"] * np.clip(1.05 - 0.55 * np.clip(t, -0.2, 2), 0.02, 1.2)
+    thick = thick * cv2.sqrt(smoothstep(1.1, 0.55, np.abs(t)))
     body = cover(thick - np.abs(head.v - line), 0.02) * smoothstep(1.12, 0.85, np.abs(t))
     grain = strands(scene.identity % 6007, head.u * 60 * side - head.v * 40, 1.0)
     colour = palette.hair(scene) * 0.62 + palette.skin(scene) * 0.04
@@ -144,18 +146,18 @@ def paint_mouth(scene: Scene, albedo: np.ndarray, head: Surface, pixel: float) -
     gap = 0.066 * scene["mouth_open"] * taper**0.7
     bow = 1 - 0.20 * np.exp(-((t / 0.16) ** 2)) + 0.12 * np.exp(-(((np.abs(t) - 0.28) / 0.2) ** 2))
     stretch = 1 - 0.15 * max(0.0, scene["smile"])
-    top = line - gap - scene["upper_lip"] * stretch * taper**0.85 * bow
-    bottom = line + gap * 1.25 + scene["lower_lip"] * stretch * taper**0.6
+    top = line - 0.4 * gap - scene["upper_lip"] * stretch * taper**0.85 * bow
+    bottom = line + 1.6 * gap + scene["lower_lip"] * stretch * taper**0.6
     lips = cover(np.minimum(v - top, bottom - v), pixel, 3.0) * (taper > 0)
     tone = 1 - 0.2 * (v < line)
     palette.mix(albedo, palette.tint(palette.lips(scene), tone), lips * 0.88)
-    inner = cover(np.minimum(v - line + gap, line + gap * 1.25 - v), pixel, 1.6) * (taper > 0)
+    inner = cover(np.minimum(v - line + 0.4 * gap, line + 1.6 * gap - v), pixel, 1.6) * (taper > 0)
     if scene["mouth_open"] > 0.02:
         palette.mix(albedo, palette.linear((70, 18, 20)), inner)
-        teeth_edge = line - gap + 0.042 * taper**0.5
+        teeth_edge = line - 0.4 * gap + 0.046 * taper**0.5
         teeth = inner * cover(teeth_edge - v, pixel, 1.6) * smoothstep(0.98, 0.7, np.abs(t))
         palette.mix(albedo, palette.linear((236, 228, 214)), teeth)
-        tongue = inner * bump(u, v - line - gap - 0.02, half * 0.6, 0.035)
+        tongue = inner * bump(u, v - line - 1.6 * gap, half * 0.6, 0.035)
         palette.mix(albedo, palette.linear((190, 84, 82)), 0.7 * tongue)
     seam = np.exp(-(((v - line) / 0.0085) ** 2)) * smoothstep(1.06, 0.8, np.abs(t))
     palette.mix(albedo, palette.lips(scene) * 0.25, 0.85 * seam * (1 - inner))
@@ -213,5 +215,5 @@ def paint_nostrils(scene: Scene, camera: Camera, albedo: np.ndarray, head: Surfa
     """Darkens the nostrils."""
     tip = nose_tip(scene)
     un = head.u - nose_shift(scene, camera, head.v)
-    hole = bump(np.abs(un) - scene["nose_width"] * 0.62, head.v - tip - 0.040, 0.026, 0.014)
+    hole = bump(np.abs(un) - scene["nose_width"] * 0.60, head.v - tip - 0.036, 0.024, 0.013)
     palette.mix(albedo, palette.skin(scene) * np.float32(0.10), 0.85 * np.clip(hole * 1.2, 0, 1))

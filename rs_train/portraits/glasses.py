@@ -18,9 +18,8 @@ def paint_glasses(
     head: Surface,
     lights: Lights,
     image: np.ndarray,
-    masks: dict[str, np.ndarray],
-) -> None:
-    """Paints glasses over the picture and adds their coverage to masks["glasses"]."""
+) -> np.ndarray:
+    """Paints glasses over a picture in place; returns the rim's coverage, float32 [H, W]."""
     # the frame stands in front of the face, so it moves a little further with yaw
     u = head.u - np.float32(0.035 * camera.sin_yaw)
     v = head.v - EYE_LINE - 0.012
@@ -48,7 +47,4 @@ def paint_glasses(
     colour = palette.hsv(hue, sat, val)
     shine = np.exp(-(((distance - thick * 0.3) / (thick * 0.5)) ** 2)) * (v < 0)
     palette.mix(image, palette.tint(colour, np.ones_like(u)) + palette.spread(0.25 * shine), rim)
-    for name in masks:
-        if name != "glasses":
-            masks[name] *= 1 - rim
-    masks["glasses"] += rim
+    return rim

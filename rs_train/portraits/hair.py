@@ -64,8 +64,9 @@ def _profile(scene: Scene) -> np.ndarray:
     widest = scene["face_width"] + volume
     flare = 0.05 if scene.hair == "bob" else 0.02 + 0.10 * scene["hair_wave"]
     if end < 0.2:  # short: the shell hugs the head and thins out towards the ears
-        near = head_profile(scene) + volume * (1 - smoothstep(-0.3, 0.14, y))
-        return np.where(y < -0.14, head, near).astype(np.float32)
+        skull = head_profile(scene)
+        near = skull + (head - skull) * (1 - smoothstep(-0.42, 0.02, y))
+        return near.astype(np.float32)
     loose = widest + flare * smoothstep(-0.1, end, y) * (1 if scene.hair != "curly" else 2)
     tail = 0.12 if scene.hair != "curly" else 0.35
     loose = loose * np.clip((end - y) / tail, 0, 1) ** 0.5
@@ -99,7 +100,8 @@ def front_layer(scene: Scene, camera: Camera, head: Surface) -> HairLayer | None
     if lumps is not None:
         opening = opening + 0.05 * lumps
     # a turned head shows no gap between the cheek and the hair behind it
-    bare = np.maximum(head.inside, camera.y - scene["face_length"] + 0.22)
+    neck = np.minimum(0.78 * scene["face_width"] - np.abs(camera.x), camera.y)
+    bare = np.maximum(head.inside, neck)
     opening = np.minimum(opening, bare + 0.01)
     face_side = smoothstep(-0.05, 0.05, shell.z)
     alpha = cover(inside, camera.pixel, 1.4) * (
@@ -155,7 +157,7 @@ def back_layer(scene: Scene, camera: Camera) -> HairLayer | None:
     albedo = palette.tint(palette.hair(scene), 0.50 + 0.16 * texture)
     alpha = cover(inside, camera.pixel, 1.5) * (half > 0.01)
     if _end(scene) < 0.2:
-        alpha *= smoothstep(0.30, 0.20, camera.y)
+        alpha *= smoothstep(0.10, 0.0, camera.y)
     if scene.hair == "bun":
         r = 0.20 + 0.05 * scene["hair_volume"]
         bx = x - 0.12 * scene["hair_part"] + 0.2 * camera.sin_yaw

@@ -122,6 +122,8 @@ def sample_scene(
     for name, spread in (("yaw", 0.17), ("pitch", 0.08), ("roll", 0.045)):
         low, high = RANGES[name]
         values[name] = float(np.clip(rng.normal(0, spread), low, high))
+    low, high = RANGES["smile"]
+    values["smile"] = low + (high - low) * ((values["smile"] - low) / (high - low)) ** 0.7
     values["mouth_open"] = float(rng.beta(1, 2.2) if rng.random() < 0.45 else 0.0)
     values["eyes_closed"] = float(rng.beta(1, 8) if rng.random() < 0.94 else 1.0)
     values["rim"] = float(max(0.0, rng.uniform(-0.8, 1.0)))
