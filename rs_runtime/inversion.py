@@ -168,7 +168,7 @@ class Inversion:
         )
 
     def save_tokens(self, path: str | os.PathLike[str], index: int = 0) -> Path:
-        """Writes ``token_set`` to a file; ``Runtime.restore`` and ``rs-run synth --tokens`` read it.
+        """Writes ``token_set`` to a file that ``Runtime.restore`` and ``rs-run synth`` read.
 
         Args:
             path: The ``.tokens`` file.

@@ -33,6 +33,10 @@ class Terminated(BaseException):
     """SIGTERM arrived. Not an ``Exception``, so that only clean-up code sees it on its way out."""
 
 
+class _ReaderGone(BaseException):
+    """Standard output was closed by who read it. Click would turn a BrokenPipeError into exit 1."""
+
+
 @dataclass
 class _State:
     """What the group's options leave for ``run``: click's context is gone when a verb fails."""
@@ -112,6 +116,13 @@ class LazyGroup(click.Group):
             command.params.append(_debug_option())
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs the verb."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise _ReaderGone from error
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
@@ -176,7 +187,7 @@ def _invoke(
         _show_traceback(state)
         click.echo(f"{prog_name}: terminated", err=True)
         return TERMINATED
-    except BrokenPipeError:
+    except (_ReaderGone, BrokenPipeError):
         # What is still buffered would raise once more at exit; give it somewhere to go.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
@@ -197,7 +208,7 @@ def _as_refine_style_error(error: Exception, extra: str | None) -> RefineStyleEr
     if isinstance(error, RefineStyleError):
         return error
     if isinstance(error, ModuleNotFoundError) and not _is_ours(error.name):
-        hint = f'pip install "refinestyle[{extra}]"' if extra else f"install {error.name}"
+        hint = f'pip install ".[{extra}]" in the project\'s folder' if extra else ""
         return ResourceError(f"the package {error.name} is not installed", hint=hint)
     if isinstance(error, MemoryError):
         return ResourceError("out of memory", hint="use smaller pictures or a smaller batch")

@@ -44,7 +44,7 @@ def _library() -> Any:
     except ImportError as error:
         raise ResourceError(
             "ONNX Runtime is not installed",
-            hint='in the project\'s folder: pip install ".[cpu]" (or ".[gpu]" for NVIDIA GPUs)',
+            hint='pip install ".[cpu]" in the project\'s folder, or ".[gpu]" for NVIDIA GPUs',
         ) from error
     return onnxruntime
 
@@ -159,8 +159,8 @@ def _interruptible(work: Any, stop: Any) -> Any:
 def _absent(provider: str, built: list[str]) -> ResourceError:
     if provider in ("cuda", "tensorrt"):
         hint = (
-            "in the project's folder: pip uninstall -y onnxruntime, "
-            'then pip install ".[gpu]" (NVIDIA driver needed)'
+            'pip uninstall -y onnxruntime && pip install ".[gpu]" in the project\'s folder '
+            "(with an NVIDIA driver)"
         )
     else:
         hint = f"install an ONNX Runtime built with {PROVIDERS[provider]}"

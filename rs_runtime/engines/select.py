@@ -76,5 +76,5 @@ class EngineSelection:
         raise ResourceError(
             "no provider of ONNX Runtime works here",
             found="; ".join(failures) or "none installed",
-            hint='in the project\'s folder: pip install ".[cpu]"',
+            hint='pip install ".[cpu]" in the project\'s folder',
         )

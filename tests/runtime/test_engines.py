@@ -1,4 +1,4 @@
-"""The engine border: strict providers, plain errors, graphs from bytes, runs that can be stopped."""
+"""The engine border: strict providers, plain errors, graphs from bytes, stoppable runs."""
 
 import os
 import signal

@@ -98,6 +98,7 @@ def test_exif_orientation_is_applied_once(name, orientation):
     assert np.abs(centres - COLOURS).max() < 24
 
 
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
 def test_unreadable_exif_is_ignored():
     data = encoded(
         Image.fromarray(SCENE), "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff" + b"\xff" * 40
@@ -263,7 +264,7 @@ def test_unknown_output_suffix_is_refused(tmp_path):
 
 
 def test_importing_the_package_loads_nothing_heavy():
-    heavy = "torch onnxruntime cv2 PIL onnx numpy".split()
+    heavy = ["torch", "onnxruntime", "cv2", "PIL", "onnx", "numpy"]
     code = f"import sys, rs_runtime; print([m for m in {heavy} if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"

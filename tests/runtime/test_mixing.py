@@ -9,6 +9,7 @@ from rs_runtime.contracts.errors import IncompatibleError, UsageError
 from rs_runtime.contracts.layers import LayerTable
 from rs_runtime.contracts.tokens import TokenSet
 from rs_runtime.mixing import combine, mix, neutral, scale, split_layers
+from rs_runtime.reference import refined_layer
 
 TABLE = LayerTable.from_channels({4: 6, 8: 4, 16: 3}, w_dim=5)
 
@@ -101,6 +102,40 @@ def test_any_batch_of_mixes_is_the_sum_of_its_residuals(samples):
 def test_combining_packed_tokens_is_mixing_their_lists(first, second, strength):
     packed = combine(scale(mix([first], TABLE), strength), mix([second], TABLE))
     assert_equals(packed, [[(tokens, strength * own) for tokens, own in first] + second])
+
+
+def test_a_mixed_layer_is_the_oracle_s_layer_of_the_summed_residual():
+    rng = np.random.default_rng(5)
+    mixture = [(SETS[0], 0.7), (SETS[1], -1.5), (SETS[0], 0.2)]
+    packed = mix([mixture, []], TABLE)
+    dW, offset, modulation = expected(mixture)
+    for layer in TABLE.convs:
+        x = rng.standard_normal((2, layer.in_channels, 4, 4))
+        weight = rng.standard_normal((layer.out_channels, layer.in_channels, 3, 3))
+        style = rng.standard_normal((2, layer.in_channels))
+        ins, outs = TABLE.in_slices[layer.name], TABLE.out_slices[layer.name]
+        mixed = refined_layer(
+            x,
+            weight,
+            style,
+            P=packed.P[..., outs].astype(np.float64),
+            Q=packed.Q[..., ins].astype(np.float64),
+            style_offset=packed.style_offset[:, ins].astype(np.float64),
+            modulation=packed.modulation[:, ins].astype(np.float64),
+            up=layer.up,
+        )
+        summed = refined_layer(  # dW itself as the factors dW and 1
+            x[:1],
+            weight,
+            style[:1],
+            P=dW[layer.name].T[None],
+            Q=np.eye(layer.in_channels)[None],
+            style_offset=offset[ins][None],
+            modulation=modulation[ins][None],
+            up=layer.up,
+        )
+        plain = refined_layer(x[1:], weight, style[1:], up=layer.up)
+        np.testing.assert_allclose(mixed, np.concatenate([summed, plain]), rtol=1e-5, atol=1e-5)
 
 
 def test_an_empty_mix_is_plain_stylegan2():
