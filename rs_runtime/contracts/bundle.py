@@ -91,7 +91,10 @@ class Bundle:
         except UnsafeFileError:
             raise _wrong_size(path, os.stat(path).st_size, entry) from None
         except UsageError as error:
-            raise MalformedFileError(f"{path}: {error.found or 'missing'}", hint=_REPAIR) from error
+            reason = error.found or "missing"
+            raise MalformedFileError(
+                f"{path}: a file of the bundle cannot be read", found=reason, hint=_REPAIR
+            ) from error
         if len(data) != entry.size:
             raise _wrong_size(path, len(data), entry)
         digest = sha256_hex(data)
