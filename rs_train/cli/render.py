@@ -16,6 +16,9 @@ from rs_train.portraits.domains import DOMAINS
     "--domain", type=click.Choice(tuple(DOMAINS)), default="photo", show_default=True
 )
 @click.option("--extras/--no-extras", default=False, help="Add out-of-domain things.")
+@click.option(
+    "--people", type=click.IntRange(1), help="This many persons take turns; default: all differ."
+)
 @click.option("--masks", is_flag=True, help="Write masks/NUMBER.npz beside the pictures.")
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True)
 def command(
@@ -25,6 +28,7 @@ def command(
     seed: int,
     domain: str,
     extras: bool,
+    people: int | None,
     masks: bool,
     workers: int,
 ) -> None:
@@ -37,7 +41,7 @@ def command(
     """
     from rs_train.portraits.folder import RenderSettings, render_folder
 
-    settings = RenderSettings(count, size, seed, domain, extras, masks)
+    settings = RenderSettings(count, size, seed, domain, extras, masks, people)
     with click.progressbar(length=count, label=f"{domain} {size}x{size}") as bar:
         for _ in render_folder(out, settings, workers):
             bar.update(1)

@@ -17,7 +17,7 @@ from rs_runtime.contracts.errors import ResourceError, UsageError
 from rs_runtime.contracts.files import write_atomic
 from rs_train.portraits.captions import attributes, caption
 from rs_train.portraits.renderer import LANDMARK_NAMES, landmarks, render
-from rs_train.portraits.scene import parameters, sample_scene
+from rs_train.portraits.scene import Scene, parameters, sample_scene
 
 RECORD_NAME = "render.json"
 LABELS_NAME = "labels.jsonl"
@@ -35,6 +35,13 @@ class RenderSettings:
     domain: str
     extras: bool
     masks: bool
+    people: int | None = None  # this many persons take turns; None draws one a picture
+
+    def scene(self, index: int) -> Scene:
+        """The scene of one picture."""
+        # Far apart for neighbouring seeds, so that two folders share nobody.
+        identity = None if self.people is None else self.seed * 100_003 + index % self.people
+        return sample_scene(self.seed, index, extras=self.extras, identity=identity)
 
     def record(self) -> bytes:
         """The folder's record, canonical JSON."""
@@ -69,7 +76,7 @@ def render_folder(out: Path, settings: RenderSettings, workers: int) -> Iterator
 
 def label(settings: RenderSettings, index: int) -> dict[str, object]:
     """The line of labels.jsonl about one picture."""
-    scene = sample_scene(settings.seed, index, extras=settings.extras)
+    scene = settings.scene(index)
     points = landmarks(scene, settings.size)
     return {
         "file": _name(index),
@@ -134,7 +141,7 @@ def _claim(out: Path, settings: RenderSettings) -> None:
 
 
 def _render_one(out: Path, settings: RenderSettings, index: int) -> int:
-    scene = sample_scene(settings.seed, index, extras=settings.extras)
+    scene = settings.scene(index)
     picture = render(scene, settings.size, settings.domain)
     if settings.masks:
         _write_masks(out / _mask_file(index), picture.masks)
