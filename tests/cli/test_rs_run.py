@@ -3,6 +3,7 @@
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -23,10 +24,16 @@ from tests.runtime.tiny_bundle import build, domain_set
 PIXELS = np.full((24, 32, 3), (200, 80, 60), np.uint8)
 
 
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
+    """The bundle, written once: its writer flushes every file to disk."""
+    return build(tmp_path_factory.mktemp("template") / "tiny")
+
+
 @pytest.fixture
-def rs_run(tmp_path, monkeypatch, capsys):
+def rs_run(template, tmp_path, monkeypatch, capsys):
     """Runs a command line in a folder that holds photo.png, noise.png and the bundle tiny."""
-    build(tmp_path / "tiny")
+    shutil.copytree(template, tmp_path / "tiny")
     Image.fromarray(PIXELS).save(tmp_path / "photo.png")
     noise = np.random.default_rng(0).integers(0, 256, (24, 32, 3), np.uint8)
     Image.fromarray(noise).save(tmp_path / "noise.png")

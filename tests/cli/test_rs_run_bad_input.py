@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -186,10 +187,16 @@ IN_A_PROCESS = [
 ]
 
 
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
+    """The bundle, written once: its writer flushes every file to disk."""
+    return build(tmp_path_factory.mktemp("template") / "tiny")
+
+
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
+def folder(template, tmp_path, monkeypatch):
     """A folder with a photo, a bundle and an older result."""
-    build(tmp_path / "tiny")
+    shutil.copytree(template, tmp_path / "tiny")
     rng = np.random.default_rng(0)
     pixels = rng.integers(60, 90, (24, 32, 3)).astype(np.uint8)
     Image.fromarray(pixels).save(tmp_path / "photo.jpg", quality=60)
