@@ -12,9 +12,7 @@ from rs_train.portraits.domains import DOMAINS
 @click.option("--count", type=click.IntRange(1), default=1000, show_default=True)
 @click.option("--size", type=click.IntRange(32, 1024), default=128, show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
-@click.option(
-    "--domain", type=click.Choice(tuple(DOMAINS)), default="photo", show_default=True
-)
+@click.option("--domain", type=click.Choice(tuple(DOMAINS)), default="photo", show_default=True)
 @click.option("--extras/--no-extras", default=False, help="Add out-of-domain things.")
 @click.option(
     "--people", type=click.IntRange(1), help="This many persons take turns; default: all differ."

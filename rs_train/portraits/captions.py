@@ -20,10 +20,14 @@ _HAIR_WORDS = {
 _BEARD_WORDS = {
     "stubble": "stubble", "moustache": "a moustache", "goatee": "a goatee", "full": "a full beard",
 }  # fmt: skip
+_CLOTHES_WORDS = {
+    "crew": "jumper", "v-neck": "v-neck jumper", "collar": "shirt", "turtleneck": "turtleneck",
+}  # fmt: skip
+_HUES = ("red", "orange", "yellow", "green", "green", "teal", "blue", "blue", "purple", "pink")
 _EXTRA_WORDS = {
     "hat": "wearing a hat",
     "face paint": "with painted face",
-    "hand": "with a hand at the chin",
+    "hand": "with a raised hand",
     "headphones": "wearing headphones",
     "microphone": "in front of a microphone",
     "mask": "wearing a mask",
@@ -39,6 +43,14 @@ def hair_colour(scene: Scene) -> str:
     """The hair's colour in words."""
     tone = scene["hair_tone"] * (len(_HAIR_COLOURS) - 1)
     return _HAIR_COLOURS[round(tone)]
+
+
+def cloth_colour(scene: Scene) -> str:
+    """The clothes' colour in words."""
+    if scene["clothes_saturation"] < 0.2:
+        return "grey"
+    hue = _HUES[round(scene["clothes_hue"] * len(_HUES)) % len(_HUES)]
+    return f"dark {hue}" if scene["clothes_value"] < 0.35 else hue
 
 
 def expression(scene: Scene) -> str:
@@ -59,7 +71,7 @@ def _listed(parts: list[str]) -> str:
 
 
 def caption(scene: Scene, domain: str = "photo") -> str:
-    """One sentence about the picture in a domain."""
+    """One sentence about the picture in a domain, a name in `DOMAINS`."""
     colour = hair_colour(scene)
     parts = [] if scene.hair == "bald" else [_HAIR_WORDS[scene.hair].format(colour)]
     if scene.beard != "none":
@@ -70,6 +82,8 @@ def caption(scene: Scene, domain: str = "photo") -> str:
     text = f"{DOMAINS[domain].phrase} of a {who}"
     if parts:
         text += " with " + _listed(parts)
+    garment = f"{cloth_colour(scene)} {_CLOTHES_WORDS[scene.clothes]}"
+    text += f", in {'an' if garment[0] in 'aeiou' else 'a'} {garment}"
     for extra in scene.extras:
         text += ", " + _EXTRA_WORDS[extra]
     return text
@@ -90,6 +104,7 @@ def attributes(scene: Scene) -> dict[str, float | int | str]:
         "skin_tone": _pick(_SKIN, scene["skin"]),
         "eye_colour": _pick(_EYE_COLOURS, scene["eye_hue"]),
         "clothes": scene.clothes,
+        "clothes_colour": cloth_colour(scene),
         "background": scene.background,
         "extras": ", ".join(scene.extras),
         "yaw": round(scene["yaw"], 4),

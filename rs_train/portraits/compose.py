@@ -130,7 +130,9 @@ def _put_face(stage: _Stage, front: hair.HairLayer | None) -> None:
         occlusion *= 1 - 0.42 * drop
     colour = albedo * shading.irradiance(lights, normal, occlusion, 0.22, 0.16)
     oil = 0.13 * shading.highlight(lights, normal, 22) + 0.05 * shading.highlight(lights, normal, 6)
-    oil = oil * (1 + np.minimum(2 * gloss, 0)) + 0.35 * np.maximum(gloss, 0) * shading.highlight(lights, normal, 45)
+    oil = oil * (1 + np.minimum(2 * gloss, 0)) + 0.35 * np.maximum(gloss, 0) * shading.highlight(
+        lights, normal, 45
+    )
     oil *= (1 - eyes) * occlusion
     colour += palette.tint(lights.key_colour, oil)
     sparkle = 0.9 * face.catch_lights(scene, head.crop(lids), camera.pixel) * eyes[lids]

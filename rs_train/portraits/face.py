@@ -42,8 +42,10 @@ def relief(scene: Scene, camera: Camera, head: Surface) -> np.ndarray:
     h = 0.034 * (0.6 + 0.8 * scene["masculine"]) * bump(au - 0.19, v - e + 0.15, 0.17, 0.075)
     h -= 0.060 * bump(au - d * 0.92, v - e, 0.135, 0.085)
     h += 0.030 * bump(au - d, v - e, 0.085, 0.060)
-    h += 0.040 * (0.5 + 0.5 * scene["cheeks"] + 0.4 * max(0.0, scene["smile"])) * bump(
-        au - 0.31, v - 0.17, 0.14, 0.13
+    h += (
+        0.040
+        * (0.5 + 0.5 * scene["cheeks"] + 0.4 * max(0.0, scene["smile"]))
+        * bump(au - 0.31, v - 0.17, 0.14, 0.13)
     )
     h += 0.05 * bump(u, v - scene["face_length"] + 0.11, 0.15, 0.09)
     h -= 0.028 * bump(u, v - mouth - 0.115, 0.14, 0.04)
@@ -86,7 +88,9 @@ def paint_skin(scene: Scene, camera: Camera, head: Surface) -> np.ndarray:
     flush += 0.6 * bump(u - nose_shift(scene, camera, v), v - tip, 0.085, 0.07)
     palette.mix(albedo, red, strength * flush)
     shade = albedo[0, 0] * np.array([0.80, 0.68, 0.66], np.float32)
-    palette.mix(albedo, shade, 0.5 * bump(np.abs(u) - scene["eye_distance"], v - EYE_LINE, 0.13, 0.07))
+    palette.mix(
+        albedo, shade, 0.5 * bump(np.abs(u) - scene["eye_distance"], v - EYE_LINE, 0.13, 0.07)
+    )
     if scene["freckles"] > 0.05:
         spots = smoothstep(0.35, 0.75, field(scene.identity % 9973, 60, u.shape))
         where = bump(np.abs(u) - 0.18, v - 0.12, 0.22, 0.10)

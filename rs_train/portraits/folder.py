@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import signal
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -57,19 +60,18 @@ def render_folder(out: Path, settings: RenderSettings, workers: int) -> Iterator
         ResourceError: it cannot be written.
     """
     _claim(out, settings)
-    todo = [i for i in range(settings.count) if not _is_complete(out, i, settings)]
-    yield from (i for i in range(settings.count) if i not in set(todo)) if todo else range(
-        settings.count
-    )
-    if workers <= 1 or len(todo) < 2:
-        for index in todo:
-            yield _render_one(out, settings, index)
+    # masks are written before their picture, so a picture stands for both
+    missing = [i for i in range(settings.count) if not (out / _name(i)).is_file()]
+    yield from sorted(set(range(settings.count)).difference(missing))
+    job = partial(_render_one, out, settings)
+    if workers == 1 or len(missing) < 2:
+        yield from map(job, missing)
     else:
-        with ProcessPoolExecutor(workers, get_context("spawn"), _one_thread) as pool:
-            jobs = len(todo)
-            yield from pool.map(
-                _render_one, [out] * jobs, [settings] * jobs, todo, chunksize=16
-            )
+        pool = ProcessPoolExecutor(workers, get_context("spawn"), _start_worker)
+        try:
+            yield from pool.map(job, missing, chunksize=8)
+        finally:
+            pool.shutdown(cancel_futures=True)
     lines = [json.dumps(label(settings, i)) + "\n" for i in range(settings.count)]
     write_atomic(out / LABELS_NAME, "".join(lines).encode())
 
@@ -94,21 +96,13 @@ def label(settings: RenderSettings, index: int) -> dict[str, object]:
     }
 
 
-def _one_thread() -> None:
+def _start_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops and tells its workers
     cv2.setNumThreads(1)
 
 
 def _name(index: int) -> str:
     return f"{index:06d}.png"
-
-
-def _mask_file(index: int) -> str:
-    return f"masks/{index:06d}.npz"
-
-
-def _is_complete(out: Path, index: int, settings: RenderSettings) -> bool:
-    # masks are written first, so a picture stands for both
-    return (out / _name(index)).is_file()
 
 
 def _claim(out: Path, settings: RenderSettings) -> None:
@@ -125,6 +119,8 @@ def _claim(out: Path, settings: RenderSettings) -> None:
                 )
             write_atomic(record, settings.record())
         found = record.read_bytes()
+        for leftover in out.rglob(".*.part"):
+            leftover.unlink(missing_ok=True)
         if settings.masks:
             (out / "masks").mkdir(exist_ok=True)
     except OSError as error:
@@ -144,7 +140,9 @@ def _render_one(out: Path, settings: RenderSettings, index: int) -> int:
     scene = settings.scene(index)
     picture = render(scene, settings.size, settings.domain)
     if settings.masks:
-        _write_masks(out / _mask_file(index), picture.masks)
+        packed = io.BytesIO()
+        np.savez_compressed(packed, **picture.masks)
+        _write(out / "masks" / f"{index:06d}.npz", packed.getvalue())
     _, data = cv2.imencode(".png", picture.image[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 4])
     _write(out / _name(index), data.tobytes())
     return index
@@ -152,7 +150,7 @@ def _render_one(out: Path, settings: RenderSettings, index: int) -> int:
 
 def _write(path: Path, data: bytes) -> None:
     # a plain rename: the durable writer's two syncs per picture would dominate small renders
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         aside.write_bytes(data)
         os.replace(aside, path)
@@ -160,9 +158,3 @@ def _write(path: Path, data: bytes) -> None:
         raise ResourceError(
             f"cannot write {path}", found=str(error.strerror), expected="space and permission"
         ) from error
-
-
-def _write_masks(path: Path, masks: dict[str, np.ndarray]) -> None:
-    aside = path.with_name(f".{os.getpid()}.npz")
-    np.savez_compressed(aside, **masks)
-    os.replace(aside, path)

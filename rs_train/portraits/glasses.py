@@ -9,7 +9,13 @@ from rs_train.portraits.geometry import EYE_LINE, Camera, Surface, cover
 from rs_train.portraits.scene import Scene
 from rs_train.portraits.shading import Lights
 
-_FRAMES = ((0.07, 0.5, 0.10), (0.0, 0.0, 0.05), (0.6, 0.5, 0.25), (0.0, 0.75, 0.40), (0.11, 0.5, 0.7))
+_FRAMES = (
+    (0.07, 0.5, 0.10),
+    (0.0, 0.0, 0.05),
+    (0.6, 0.5, 0.25),
+    (0.0, 0.75, 0.40),
+    (0.11, 0.5, 0.7),
+)
 
 
 def paint_glasses(

@@ -104,9 +104,7 @@ def front_layer(scene: Scene, camera: Camera, head: Surface) -> HairLayer | None
     bare = np.maximum(head.inside, neck)
     opening = np.minimum(opening, bare + 0.01)
     face_side = smoothstep(-0.05, 0.05, shell.z)
-    alpha = cover(inside, camera.pixel, 1.4) * (
-        1 - face_side * cover(opening, camera.pixel, 3.0)
-    )
+    alpha = cover(inside, camera.pixel, 1.4) * (1 - face_side * cover(opening, camera.pixel, 3.0))
     closed = smoothstep(0.84, 0.90, shell.half_width / scene["face_width"])
     alpha *= np.maximum(closed, camera.y < -0.14)  # rays are unstable where the shell closes
     if _end(scene) < 0.2:
@@ -132,8 +130,11 @@ def _opening(
         away = np.clip((u - part) * -side, -0.2, 1.2)
         line = -0.585 + 0.26 * np.abs(away) ** 1.2 + 0.08 * (away < 0) * np.abs(away) + 0.2 * q4
     else:
-        line = -0.53 + 0.10 * scene["hair_part"] * u + 0.20 * q4 - 0.10 * scene["masculine"] * (
-            np.exp(-(((q - 0.55) / 0.2) ** 2))
+        line = (
+            -0.53
+            + 0.10 * scene["hair_part"] * u
+            + 0.20 * q4
+            - 0.10 * scene["masculine"] * (np.exp(-(((q - 0.55) / 0.2) ** 2)))
         )
     inner = {"bob": 0.80, "long": 0.80, "fringe": 0.86, "curly": 0.86}.get(scene.hair, 0.88)
     reach = 3.0 if _end(scene) > 0.3 else 0.62

@@ -97,14 +97,14 @@ def _bristles(layers: Layers, flow: tuple[np.ndarray, np.ndarray], cells: int) -
 def _strokes(picture: np.ndarray, layers: Layers) -> np.ndarray:
     """Oil: colours dragged along the form, with the relief of the brush and a hint of canvas."""
     flow = _flow(layers, picture)
-    paint = _along(_blur(picture, 0.007, layers), flow, 0.055 / layers.camera.pixel)
+    paint = _along(_blur(picture, 0.007, layers), flow, 0.065 / layers.camera.pixel)
     edges = 0.30 + 0.40 * np.maximum(layers.masks["eyes"], layers.masks["lips"])
     paint = paint + (picture - paint) * palette.spread(edges.astype(np.float32))
     bristles = _bristles(layers, flow, 44)
     relief = cv2.Sobel(bristles, cv2.CV_32F, 1, 1, ksize=3)
     tone = luminance(paint)
-    change = (0.075 * bristles + 0.05 * np.clip(relief, -1, 1)) * (0.45 + tone)
-    return paint * palette.spread(1 + 1.1 * change) + palette.spread(0.25 * change * tone)
+    change = (0.070 * bristles + 0.05 * np.clip(relief, -1, 1)) * (1.1 - 0.6 * tone)
+    return paint * palette.spread(1 + 1.2 * change)
 
 
 def _chalk(picture: np.ndarray, layers: Layers) -> np.ndarray:

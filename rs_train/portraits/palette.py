@@ -9,8 +9,23 @@ import numpy as np
 
 from rs_train.portraits.scene import Scene
 
-_SKIN = ((255, 219, 196), (240, 190, 158), (221, 166, 126), (192, 130, 92), (138, 88, 60), (88, 56, 41))
-_HAIR = ((24, 19, 20), (52, 34, 26), (92, 58, 36), (140, 78, 38), (186, 138, 78), (222, 190, 130), (190, 188, 186))
+_SKIN = (
+    (255, 219, 196),
+    (240, 190, 158),
+    (221, 166, 126),
+    (192, 130, 92),
+    (138, 88, 60),
+    (88, 56, 41),
+)
+_HAIR = (
+    (24, 19, 20),
+    (52, 34, 26),
+    (92, 58, 36),
+    (140, 78, 38),
+    (186, 138, 78),
+    (222, 190, 130),
+    (190, 188, 186),
+)
 _EYES = ((52, 32, 22), (96, 62, 34), (112, 104, 62), (74, 118, 88), (82, 128, 168), (118, 140, 156))
 
 
@@ -29,9 +44,7 @@ def _ramp(stops: tuple[tuple[int, int, int], ...], t: float) -> np.ndarray:
 def skin(scene: Scene) -> np.ndarray:
     """The skin's albedo."""
     warm = scene["skin_warmth"]
-    return _ramp(_SKIN, scene["skin"]) * np.array(
-        [1 + 0.05 * warm, 1, 1 - 0.10 * warm], np.float32
-    )
+    return _ramp(_SKIN, scene["skin"]) * np.array([1 + 0.05 * warm, 1, 1 - 0.10 * warm], np.float32)
 
 
 def hair(scene: Scene) -> np.ndarray:

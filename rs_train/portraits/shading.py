@@ -48,8 +48,13 @@ def dot(normal: Normal, direction: np.ndarray) -> np.ndarray:
     return normal[0] * direction[0] + normal[1] * direction[1] + normal[2] * direction[2]
 
 
-def irradiance(lights: Lights, normal: Normal, occlusion: np.ndarray | float, wrap: float = 0.25,
-               bleed: float = 0.0) -> np.ndarray:
+def irradiance(
+    lights: Lights,
+    normal: Normal,
+    occlusion: np.ndarray | float,
+    wrap: float = 0.25,
+    bleed: float = 0.0,
+) -> np.ndarray:
     """Light arriving at a surface, float32 [H, W, 3].
 
     Args:

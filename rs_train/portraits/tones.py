@@ -66,7 +66,7 @@ def _banded_light(layers: Layers) -> np.ndarray:
 def _dramatic_light(layers: Layers) -> np.ndarray:
     """More contrast, and a background that sinks into the dark away from the light."""
     picture = display(layers.light * np.float32(1.05))
-    picture = picture + 0.35 * (picture - 0.45) * picture
+    picture = picture + 0.25 * (picture - 0.5) * picture
     behind = cv2.GaussianBlur(layers.masks["background"], (0, 0), 0.02 / layers.camera.pixel)
     x, y = layers.camera.frame_x, layers.camera.frame_y
     dark = 0.30 + 0.28 * np.exp(-(x * x + (y - 0.1) ** 2) / 0.9)
@@ -132,7 +132,7 @@ def _light(picture: np.ndarray, scene: Scene) -> np.ndarray:
 def _warm(picture: np.ndarray, scene: Scene) -> np.ndarray:
     """Golden lights over umber shadows."""
     tone = luminance(picture)
-    gold, umber = np.array([1.06, 0.97, 0.80], np.float32), np.array([0.16, 0.09, 0.04], np.float32)
+    gold, umber = np.array([1.02, 0.95, 0.82], np.float32), np.array([0.16, 0.09, 0.04], np.float32)
     rich = picture + 0.10 * (picture - palette.spread(tone))
     rich = rich * (0.25 + 0.75 * gold)
     shadow = smoothstep(0.42, 0.0, tone)

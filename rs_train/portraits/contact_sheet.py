@@ -1,0 +1,59 @@
+"""The same heads as photo, with out-of-domain extras, and in several domains, on one sheet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import click
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from rs_train.portraits.renderer import render
+from rs_train.portraits.scene import sample_scene
+
+ROWS: Final = (
+    ("photo", "photo", False),
+    ("with extras", "photo", True),
+    ("sketch", "sketch", False),
+    ("cartoon", "cartoon", False),
+    ("oil", "oil", False),
+)
+HEADS: Final = (522, 20, 518, 506, 41, 520, 533)
+_GAP, _MARGIN, _LABEL_WIDTH = 6, 14, 104
+_PAPER, _TEXT = (250, 249, 246), (60, 58, 56)
+
+
+def contact_sheet(seed: int, indices: tuple[int, ...], size: int) -> Image.Image:
+    """One column per scene, one row per entry of `ROWS`."""
+    step = size + _GAP
+    width = _LABEL_WIDTH + len(indices) * step - _GAP + _MARGIN
+    height = 2 * _MARGIN + len(ROWS) * step - _GAP
+    sheet = Image.new("RGB", (width, height), _PAPER)
+    draw = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(15)
+    for row, (label, domain, extras) in enumerate(ROWS):
+        top = _MARGIN + row * step
+        draw.text((_MARGIN, top + size // 2), label, _TEXT, font, anchor="lm")
+        for column, index in enumerate(indices):
+            picture = render(sample_scene(seed, index, extras=extras), size, domain).image
+            sheet.paste(Image.fromarray(np.ascontiguousarray(picture)),
+                        (_LABEL_WIDTH + column * step, top))  # fmt: skip
+    return sheet
+
+
+@click.command()
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
+@click.option("--size", type=click.IntRange(32, 512), default=128, show_default=True)
+def main(out: Path, seed: int, size: int) -> None:
+    """Write the contact sheet to OUT, a PNG."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    # 256 colours with dithering keep the file small enough for a repository
+    contact_sheet(seed, HEADS, size).quantize(256, dither=Image.Dither.FLOYDSTEINBERG).save(
+        out, optimize=True
+    )
+
+
+if __name__ == "__main__":
+    main()
