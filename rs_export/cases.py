@@ -9,8 +9,8 @@ import math
 import numpy as np
 from PIL import Image
 
+from rs_export.flow import neutral
 from rs_export.graphs.role import Arrays, RoleGraph
-from rs_export.graphs.synthesis import neutral_inputs
 from rs_runtime.contracts.layers import LayerTable
 from rs_train.generator import Generator
 
@@ -35,13 +35,13 @@ def fixed_cases(roles: dict[str, RoleGraph], generator: Generator) -> dict[str, 
     mapping = {"z": z, "truncation_psi": np.array(PSI, np.float32)}
     w = roles["mapping"].reference(mapping)["w"]
     w_plus = np.repeat(w[:, None], generator.num_ws, axis=1)
-    neutral = _neutral(table, w_plus)
+    plain = neutral(table, w_plus)
     cases = {
         "mapping": [_first(mapping, ("truncation_psi",)), mapping],
-        "synthesis": [neutral, _random_tokens(table, w_plus, rng)],
+        "synthesis": [plain, _random_tokens(table, w_plus, rng)],
     }
     if "preprocess" in roles:
-        heads = roles["synthesis"].reference(neutral)["image"]
+        heads = roles["synthesis"].reference(plain)["image"]
         size = roles["preprocess"].size
         noise = rng.integers(0, 256, (2 * size + 33, 3 * size + 6, 3), np.uint8)
         small = rng.integers(0, 256, (size // 2 + 1, size, 3), np.uint8)
@@ -50,7 +50,7 @@ def fixed_cases(roles: dict[str, RoleGraph], generator: Generator) -> dict[str, 
         images = [roles["preprocess"].reference({"photo": head})["image"] for head in heads]
         inverter = {"image": np.concatenate(images)}
         cases["base_inverter"] = [_first(inverter), inverter]
-        first = _neutral(table, roles["base_inverter"].reference(inverter)["w_plus"])
+        first = neutral(table, roles["base_inverter"].reference(inverter)["w_plus"])
         cases["synthesis"].insert(1, first)
     if "refiner" in roles:
         refiner = {
@@ -61,11 +61,6 @@ def fixed_cases(roles: dict[str, RoleGraph], generator: Generator) -> dict[str, 
         cases["synthesis"].insert(1, first | roles["refiner"].reference(refiner))
     cases["synthesis"].insert(0, _first(cases["synthesis"][-1]))
     return cases
-
-
-def _neutral(table: LayerTable, w_plus: np.ndarray) -> Arrays:
-    inputs = neutral_inputs(table, len(w_plus), rank=1)
-    return {name: value.numpy() for name, value in inputs.items()} | {"w_plus": w_plus}
 
 
 def _random_tokens(table: LayerTable, w_plus: np.ndarray, rng: np.random.Generator) -> Arrays:

@@ -5,16 +5,18 @@ from typing import NoReturn
 
 import click
 
+from rs_export.models import MODELS
 from rs_runtime.cli import run
 from rs_runtime.contracts.errors import ResourceError, UsageError
 from rs_runtime.contracts.manifest import MANIFEST_NAME
 
-MODELS = ("two_stage", "base", "generator")
 DEFAULT_OUT = Path("bundle")
 
 
 @click.command(context_settings={"max_content_width": 100})
-@click.option("--model", type=click.Choice(MODELS), required=True, help="What the bundle is to do.")
+@click.option(
+    "--model", type=click.Choice(list(MODELS)), required=True, help="What the bundle is to do."
+)
 @click.option("--fp16", is_flag=True, help="Store weights in half precision: half the bytes.")
 @click.option(
     "--checkpoint",
@@ -62,7 +64,7 @@ def command(
     """
     _check_out(out)
     _progress("loading the checkpoints")
-    from rs_export.export import export_roles
+    from rs_export.export import export_model
     from rs_export.pack import pack
     from rs_export.sources import find_sources, load_parts
 
@@ -70,7 +72,7 @@ def command(
     parts = load_parts(sources)
     if sources.reconstruction is None and model != "generator":
         _progress("no reconstruction.json: the bundle will not warn of unknown kinds of picture")
-    exported = export_roles(parts, fp16=fp16, progress=_progress)
+    exported = export_model(parts, fp16=fp16, progress=_progress)
     line = f"rs-export --model {model}" + (" --fp16" if fp16 else "") + f" --target {target}"
     manifest = pack(out, sources, parts, exported, line)
     size = sum(entry.size for entry in manifest.files.values())

@@ -8,7 +8,7 @@ from typing import Any
 import onnx
 import torch
 
-from rs_export import forms, parity
+from rs_export import forms
 from rs_export.cases import fixed_cases
 from rs_export.compare import FP16_STORED, FP32, Tolerance
 from rs_export.graphs.base_inverter import base_inverter_role
@@ -17,8 +17,9 @@ from rs_export.graphs.preprocess import PreprocessRole
 from rs_export.graphs.refiner import refiner_role
 from rs_export.graphs.role import Arrays, RoleGraph
 from rs_export.graphs.synthesis import synthesis_role
+from rs_export.parity import Numbers, check_flow, check_layers, check_role
 from rs_export.portable import finish
-from rs_export.precision import store_fp16
+from rs_export.precision import has_large_constants, store_fp16
 from rs_export.sources import Parts
 
 Progress = Callable[[str], None]
@@ -32,7 +33,7 @@ class Exported:
         model: The file, flat ONNX.
         precision: "fp32" or "fp16_stored".
         form: Form of the refined convolutions, "plain" without any.
-        parity: What was measured, as JSON values.
+        parity: What was measured, as JSON values, by precision.
         golden: One input and the reference's output.
     """
 
@@ -41,6 +42,19 @@ class Exported:
     form: str
     parity: dict[str, Any]
     golden: tuple[Arrays, Arrays]
+
+
+@dataclass(frozen=True)
+class ExportedModel:
+    """All roles of a model, proven one by one and together.
+
+    Attributes:
+        roles: By name.
+        flow: Differences of a whole inversion, by precision; empty for a model without inverter.
+    """
+
+    roles: dict[str, Exported]
+    flow: dict[str, Any]
 
 
 def role_graphs(parts: Parts) -> dict[str, RoleGraph]:
@@ -55,8 +69,8 @@ def role_graphs(parts: Parts) -> dict[str, RoleGraph]:
     return {role.name: role for role in roles}
 
 
-def export_roles(parts: Parts, *, fp16: bool, progress: Progress) -> dict[str, Exported]:
-    """Export every role and prove it by value.
+def export_model(parts: Parts, *, fp16: bool, progress: Progress) -> ExportedModel:
+    """Export every role of a model and prove it by value.
 
     Args:
         parts: The networks.
@@ -70,9 +84,17 @@ def export_roles(parts: Parts, *, fp16: bool, progress: Progress) -> dict[str, E
     with _one_thread():
         roles = role_graphs(parts)
         cases = fixed_cases(roles, parts.generator)
-        return {
+        exported = {
             name: _export_role(role, cases[name], fp16, progress) for name, role in roles.items()
         }
+        if "base_inverter" not in roles:
+            return ExportedModel(exported, {})
+        graphs = {name: role.model.SerializeToString() for name, role in exported.items()}
+        image = cases["base_inverter"][-1]["image"]
+        tolerance = FP16_STORED if fp16 else FP32
+        measured = check_flow(roles, graphs, parts.generator.table, image, tolerance)
+        progress(f"whole inversion: {_summary(measured)}")
+        return ExportedModel(exported, {"fp16_stored" if fp16 else "fp32": measured})
 
 
 def _export_role(role: RoleGraph, cases: list[Arrays], fp16: bool, progress: Progress) -> Exported:
@@ -80,33 +102,40 @@ def _export_role(role: RoleGraph, cases: list[Arrays], fp16: bool, progress: Pro
     intermediate = role.intermediate()
     refined = len(forms.refined_convs(intermediate))
     flat = forms.expand(intermediate)
-    graph = finish(flat, role.name)
-    measured = {"fp32": _check(role, graph, cases, FP32, refined)}
-    precision = "fp32"
-    if fp16:
-        graph = finish(store_fp16(flat), role.name)
-        measured["fp16_stored"] = _check(role, graph, cases, FP16_STORED, refined)
-        precision = "fp16_stored"
-    outputs = measured[precision]["outputs"]
-    differences = ", ".join(f"{name} {values['max_abs']:.1e}" for name, values in outputs.items())
+    model, precision = finish(flat, role.name), "fp32"
+    measured = {precision: _check(role, model, cases, FP32, refined)}
+    if fp16 and has_large_constants(flat):
+        model, precision = finish(store_fp16(flat), role.name), "fp16_stored"
+        measured[precision] = _check(role, model, cases, FP16_STORED, refined)
     nodes = f"{refined} refined convolutions, " if refined else ""
-    progress(f"{role.name}: {nodes}{graph.ByteSize() / 1e6:.2f} MB, max difference {differences}")
+    summary = _summary(measured[precision]["outputs"])
+    progress(f"{role.name}: {nodes}{model.ByteSize() / 1e6:.2f} MB, {summary}")
     form = "dense" if refined else "plain"
-    return Exported(graph, precision, form, measured, (cases[0], role.reference(cases[0])))
+    return Exported(model, precision, form, measured, (cases[0], role.reference(cases[0])))
 
 
 def _check(
     role: RoleGraph,
-    graph: onnx.ModelProto,
+    model: onnx.ModelProto,
     cases: list[Arrays],
     tolerance: Tolerance,
     refined: int,
 ) -> dict[str, Any]:
-    data = graph.SerializeToString()
-    measured: dict[str, Any] = {"outputs": parity.check_role(role, data, cases, tolerance)}
+    data = model.SerializeToString()
+    measured: dict[str, Any] = {"outputs": check_role(role, data, cases, tolerance)}
     if refined:
-        measured["layers"] = parity.check_layers(role, data, cases[-1], tolerance)
+        measured["layers"] = check_layers(role, data, cases[-1], tolerance)
     return measured
+
+
+def _summary(outputs: Numbers) -> str:
+    """Differences in a line: decibels where something differs."""
+    parts = [
+        f"{name} {values['max_abs']:.1e}"
+        + ("" if values["psnr_db"] is None else f" ({values['psnr_db']:.0f} dB)")
+        for name, values in outputs.items()
+    ]
+    return "largest difference " + ", ".join(parts)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from rs_export.export import Exported
+from rs_export.export import Exported, ExportedModel
 from rs_export.portable import tensor_specs
 from rs_export.sources import Parts, Sources
 from rs_export.trace import OPSET
@@ -29,7 +29,7 @@ _LEAST_LIMIT = 1e-3
 
 
 def pack(
-    path: Path, sources: Sources, parts: Parts, exported: dict[str, Exported], command: str
+    path: Path, sources: Sources, parts: Parts, exported: ExportedModel, command: str
 ) -> Manifest:
     """Write a bundle, all or nothing; the same input gives the same bytes.
 
@@ -37,7 +37,7 @@ def pack(
         path: Its folder; an older bundle there is replaced at the end.
         sources: Where the parts come from; gives domains and reconstruction.
         parts: The networks.
-        exported: Graph and proof by role.
+        exported: Graphs and proofs.
         command: The command to keep in the record, without paths.
 
     Raises:
@@ -46,7 +46,7 @@ def pack(
     """
     contents: dict[str, bytes] = {}
     roles, golden = {}, []
-    for name, role in exported.items():
+    for name, role in exported.roles.items():
         file = f"graphs/{name}.onnx"
         contents[file] = role.model.SerializeToString()
         roles[name] = Role(
@@ -57,6 +57,9 @@ def pack(
         golden.append(_golden(name, role, contents))
     licences = {part: record["licence"] for part, record in parts.records.items()}
     domains = _domains(sources, parts, contents, licences)
+    proofs: dict[str, Any] = {name: role.parity for name, role in exported.roles.items()}
+    if exported.flow:
+        proofs["inversion"] = exported.flow
     manifest = Manifest(
         model=sources.model,
         layer_table=parts.generator.table,
@@ -67,7 +70,7 @@ def pack(
         domains=domains,
         reconstruction=_reconstruction(sources),
         golden=tuple(golden),
-        parity={name: role.parity for name, role in exported.items()},
+        parity=proofs,
         licences=licences,
         record=_record(parts, command),
         files={},

@@ -18,7 +18,9 @@ from polygraphy.backend.onnx import modify_outputs
 from torch import Tensor
 
 from rs_export.compare import FP32, Tolerance, require
+from rs_export.flow import invert
 from rs_export.graphs.role import Arrays, RoleGraph, TracedRole
+from rs_runtime.contracts.layers import LayerTable
 from rs_runtime.engines.onnxruntime_engine import OnnxRuntimeEngine
 from rs_runtime.reference import refined_layer
 from rs_train.generator.synthesis import SynthesisLayer
@@ -98,6 +100,36 @@ def check_layers(
             for name in pytorch
         }
         for pair, (left, right, limit) in pairs.items()
+    }
+
+
+def check_flow(
+    roles: Mapping[str, RoleGraph],
+    graphs: Mapping[str, bytes],
+    table: LayerTable,
+    image: np.ndarray,
+    tolerance: Tolerance,
+) -> Numbers:
+    """Compare a whole inversion, graph after graph, with the same in PyTorch.
+
+    Args:
+        roles: The roles by name.
+        graphs: Their files.
+        table: The generator's layers.
+        image: uint8 [N, S, S, 3], preprocessed.
+        tolerance: What may differ in the end.
+
+    Returns:
+        The difference by output of the last synthesis.
+
+    Raises:
+        NumericsError: A difference beyond the tolerance.
+    """
+    found = invert(lambda name, inputs: run_graph(name, graphs[name], inputs), roles, table, image)
+    expected = invert(lambda name, inputs: roles[name].reference(inputs), roles, table, image)
+    return {
+        name: require(found[name], expected[name], tolerance, f"inversion {name}").rounded()
+        for name in expected
     }
 
 

@@ -39,6 +39,11 @@ def store_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
     return result
 
 
+def has_large_constants(model: onnx.ModelProto) -> bool:
+    """Whether `store_fp16` would change anything."""
+    return any(_is_stored_half(tensor) for tensor in model.graph.initializer)
+
+
 def _is_stored_half(tensor: TensorProto) -> bool:
     if tensor.data_type != TensorProto.FLOAT or tensor.name.endswith(KEPT_NAMES):
         return False

@@ -8,23 +8,13 @@ from typing import Any
 
 from torch import nn
 
+from rs_export.models import MODELS, PART_OF_KIND
 from rs_runtime.contracts.errors import IncompatibleError, ResourceError, UsageError
 from rs_runtime.contracts.files import read_file, sha256_hex
 from rs_train.checkpoint import load_model, read_record
 from rs_train.generator import Generator
 
 DEMO = Path(__file__).resolve().parents[1] / "rs_train" / "demo"
-# Parts that each model consists of, and the part that a checkpoint's kind can be.
-MODELS = {
-    "two_stage": ("generator", "base_inverter", "refiner"),
-    "base": ("generator", "base_inverter"),
-    "generator": ("generator",),
-}
-PART_OF_KIND = {
-    "generator": "generator",
-    "style_transformer": "base_inverter",
-    "refiner": "refiner",
-}
 _RECONSTRUCTION = "reconstruction.json"
 _MAX_JSON_BYTES = 1_000_000
 
@@ -34,7 +24,7 @@ class Sources:
     """Files of one model.
 
     Attributes:
-        model: A key of MODELS.
+        model: A key of `MODELS`.
         checkpoints: Path by part.
         domains: Token sets to ship.
         reconstruction: How well held-out pictures are reconstructed, as the manifest wants it.
@@ -67,7 +57,7 @@ def find_sources(
     """Find the files of a model.
 
     Args:
-        model: A key of MODELS.
+        model: A key of `MODELS`.
         checkpoints: Checkpoints, or folders with `<part>.safetensors`, `domains/*.tokens` and
             `reconstruction.json`; later ones win. Empty for the demo's.
         domains: Token sets beside those of the folders.

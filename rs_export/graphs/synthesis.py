@@ -2,7 +2,8 @@
 
 Inputs, float32: w_plus [N, num_ws, w_dim], P [N, L, sum Cout], Q [N, L, sum Cin],
 style_offset [N, sum Cin with toRGB], modulation [N, sum Cin]. Outputs: image uint8 [N, R, R, 3],
-image_float [N, 3, R, R]. N and L are dynamic; the noise is the stored one, folded into constants.
+image_float [N, 3, R, R]. N and L are dynamic and at least 1 (a product over no token leaves memory
+unset in ONNX Runtime 1.31); the noise is the stored one, folded into constants.
 """
 
 import torch
