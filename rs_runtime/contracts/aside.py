@@ -6,7 +6,6 @@ removes it, as its lock is free.
 """
 
 import contextlib
-import ctypes
 import errno
 import hashlib
 import os
@@ -147,6 +146,8 @@ def restore_swapped_out(target: Path) -> None:
 
 def _exchange(first: Path, second: Path) -> bool:
     """Exchange two paths in one step; False where the system or file system cannot."""
+    import ctypes  # slow to load and rarely needed
+
     try:
         renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
     except (OSError, AttributeError, TypeError):  # not Linux, or a C library without it

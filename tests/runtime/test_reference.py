@@ -1,4 +1,4 @@
-"""The oracle itself, judged by cases worked by hand, plain loops and the design's identities.
+"""The oracle itself, judged by hand-worked cases, plain loops and the identities it must obey."""
 
 import itertools
 import math

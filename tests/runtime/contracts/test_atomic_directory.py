@@ -87,9 +87,13 @@ def test_replace_behind_a_link(tmp_path: Path, old: Path) -> None:
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, FileNotFoundError])
 def test_failure_inside(tmp_path: Path, old: Path, error: type[BaseException]) -> None:
-    with pytest.raises(error), atomic_directory(old, may_replace=yes) as folder:
-        (folder / "x").touch()
-        raise error
+    def fill_and_fail() -> None:
+        with atomic_directory(old, may_replace=yes) as folder:
+            (folder / "x").touch()
+            raise error
+
+    with pytest.raises(error):
+        fill_and_fail()
     assert is_old(old)
     assert os.listdir(tmp_path) == ["bundle"]
 

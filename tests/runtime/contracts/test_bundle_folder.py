@@ -172,7 +172,7 @@ def test_a_huge_manifest_is_not_read(bundle: Path) -> None:
 def test_damaged_manifest(bundle: Path) -> None:
     data = (bundle / "manifest.json").read_bytes()
     (bundle / "manifest.json").write_bytes(data[: len(data) // 2])
-    with pytest.raises(MalformedFileError, match="manifest.json: not valid JSON"):
+    with pytest.raises(MalformedFileError, match=r"manifest\.json: not valid JSON"):
         read_bundle(bundle)
 
 

@@ -197,7 +197,7 @@ def test_an_unknown_kind_of_model(tree: dict[str, Any]) -> None:
     "data", [b"", b"[]", b"null", b"{", b'{"format":"refinestyle-bundle","format":"x"}', b"\xff"]
 )
 def test_not_json(data: bytes) -> None:
-    with pytest.raises(MalformedFileError, match="manifest.json"):
+    with pytest.raises(MalformedFileError, match=r"manifest\.json"):
         Manifest.from_json(data, "manifest.json")
 
 
@@ -212,7 +212,7 @@ def test_unusual_but_right(tree: dict[str, Any]) -> None:
 
 def test_the_writer_refuses_what_the_reader_would(manifest: Manifest, contents: Contents) -> None:
     with pytest.raises(
-        UsageError, match="could not be read: .*refiner.onnx is used but not listed"
+        UsageError, match=r"could not be read: .*refiner.onnx is used but not listed"
     ):
         build_manifest(manifest, {k: v for k, v in contents.items() if "refiner" not in k})
     with pytest.raises(UsageError, match="leads out"):

@@ -53,7 +53,7 @@ def test_brackets_in_strings_are_not_nesting() -> None:
 
 def test_many_keys_with_one_duplicate_are_refused_quickly() -> None:
     keys = ",".join(f'"{i}":0' for i in range(100_000))
-    start = time.perf_counter()
-    with pytest.raises(MalformedFileError, match="twice|JSON"):
+    start = time.process_time()
+    with pytest.raises(MalformedFileError, match="not valid JSON"):
         parse_json(f'{{{keys},"99999":0}}'.encode(), "x")
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2

@@ -262,7 +262,7 @@ def test_read_and_write(tmp_path: Path, table: LayerTable, make_token_set: from_
     read = read_token_set(path, table=table, fingerprint="f0" * 32)
     assert read.source == "a pencil sketch of a café"
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(MalformedFileError, match="sketch.tokens: it ends inside its data"):
+    with pytest.raises(MalformedFileError, match=r"sketch\.tokens: it ends inside its data"):
         read_token_set(path, table=table, fingerprint=None)
 
 
