@@ -1,0 +1,89 @@
+"""rs-train demo"""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from rs_runtime.contracts.errors import RefineStyleError, UsageError
+from rs_train.demo_recipe import Stage, stages
+
+
+@click.command("demo")
+@click.option(
+    "--work",
+    type=click.Path(path_type=Path),
+    default=Path("demo-work"),
+    show_default=True,
+    help="Folder of data, runs and models; an interrupted demo goes on there.",
+)
+@click.option("--only", multiple=True, metavar="STAGE", help="Run these stages; repeatable.")
+@click.option("--list", "is_list", is_flag=True, help="Print the commands and stop.")
+def command(work: Path, only: tuple[str, ...], is_list: bool) -> None:
+    """Rebuild the demo from nothing: render, train, adapt, measure.
+
+    Takes hours on a CPU. Finished stages are skipped; WORK/record.json tells what each took.
+    The result is exported with: rs-export --model two_stage --fp16 --checkpoint WORK/models
+
+    Example: rs-train demo --work demo-work
+    """
+    recipe = _select(only)
+    if is_list:
+        for stage in recipe:
+            click.echo(f"rs-train {subprocess.list2cmdline(stage.argv)}")
+        return
+    (work / "models").mkdir(parents=True, exist_ok=True)
+    record = _read_record(work)
+    for number, stage in enumerate(recipe, 1):
+        if stage.name in record:
+            continue
+        click.echo(f"[{number}/{len(recipe)}] {stage.name}", err=True)
+        record[stage.name] = _run(stage, work)
+        (work / "record.json").write_text(json.dumps(record, indent=2) + "\n")
+
+
+def _select(only: tuple[str, ...]) -> list[Stage]:
+    recipe = stages()
+    names = [stage.name for stage in recipe]
+    unknown = [name for name in only if name not in names]
+    if unknown:
+        raise UsageError(f"no stage {unknown[0]!r}", expected=f"one of {', '.join(names)}")
+    return [stage for stage in recipe if not only or stage.name in only]
+
+
+def _read_record(work: Path) -> dict[str, Any]:
+    path = work / "record.json"
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def _run(stage: Stage, work: Path) -> dict[str, Any]:
+    """Run one stage in a process of its own and return what its record should keep."""
+    started = time.monotonic()
+    done = subprocess.run([sys.executable, "-m", "rs_train.cli", *stage.argv], cwd=work)
+    if done.returncode:
+        raise _StageError(stage, done.returncode)
+    kept: dict[str, Any] = {
+        "command": f"rs-train {subprocess.list2cmdline(stage.argv)}",
+        "seconds": round(time.monotonic() - started, 1),
+    }
+    if stage.run:
+        record = json.loads((work / stage.run / "record.json").read_text())
+        # The run's own clock counts what it spent before an interruption, too.
+        kept |= {key: record[key] for key in ("seconds", "steps", "figures", "commit", "versions")}
+        kept["seed"] = record["config"]["loop"]["seed"]
+    return kept
+
+
+class _StageError(RefineStyleError):
+    """A stage failed; the demo ends with the stage's own exit code."""
+
+    def __init__(self, stage: Stage, code: int) -> None:
+        super().__init__(
+            f"stage {stage.name!r} failed with exit code {code}",
+            hint="its own message is above; rerun the same command to go on from here",
+        )
+        self.exit_code = code if code > 0 else 128 - code

@@ -1,0 +1,132 @@
+"""How the demo is made: every command, in order.
+
+Paths are relative to the work folder. A stage's commands are rs-train's own; nothing happens here
+that a user could not type.
+"""
+
+from dataclasses import dataclass
+
+DOMAINS = {
+    "sketch": "a toned pencil sketch of a person",
+    "cartoon": "a cartoon with ink outlines of a person",
+    "oil": "an oil painting of a person",
+}
+# Looks that only the judges see, so that a CLIP learns a vocabulary.
+_OTHER_LOOKS = ("watercolour", "charcoal", "ink", "pastel", "pop", "sepia")
+_LOOKS = ("photo", *DOMAINS, *_OTHER_LOOKS)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A named step of the recipe.
+
+    Attributes:
+        name: Of the stage, shown and recorded.
+        argv: Arguments of rs-train.
+        run: Folder of the training run, whose record is kept; empty for other commands.
+    """
+
+    name: str
+    argv: tuple[str, ...]
+    run: str = ""
+
+
+def stages() -> list[Stage]:
+    """The recipe."""
+    return [*_renders(), *_networks(), *_domains(), *_tables()]
+
+
+def _render(folder: str, count: int, seed: int, *options: str) -> Stage:
+    argv = f"render --out data/{folder} --count {count} --seed {seed}".split()
+    return Stage(f"render {folder}", (*argv, *options))
+
+
+def _renders() -> list[Stage]:
+    # A seed a purpose: no two of these folders share a scene.
+    return [
+        _render("photo", 12_000, 1),
+        _render("people", 2400, 2, "--people", "300"),
+        _render("extras", 3000, 4, "--extras"),
+        _render("validation", 200, 8),
+        *(_render(f"looks-{look}", 600, 3, "--domain", look) for look in _LOOKS),
+        _render("looks-extras", 600, 33, "--extras"),
+        *(
+            _render(f"metric-{look}", 480, 5, "--people", "120", "--domain", look)
+            for look in _LOOKS
+        ),
+        _render("metric-extras", 480, 55, "--people", "120", "--extras"),
+        *(_render(f"references-{domain}", 500, 6, "--domain", domain) for domain in DOMAINS),
+        _render("pairs-photo", 400, 7),
+        *(_render(f"pairs-{domain}", 400, 7, "--domain", domain) for domain in DOMAINS),
+    ]
+
+
+def _train(name: str, argv: str, *options: str) -> Stage:
+    head = (*argv.split(), "--run", f"runs/{name}", "--out", f"models/{name}.safetensors")
+    return Stage(name, (*head, *options), run=f"runs/{name}")
+
+
+def _folders(prefix: str, *names: str) -> tuple[str, ...]:
+    return tuple(part for name in names for part in ("--data", f"data/{prefix}-{name}"))
+
+
+def _networks() -> list[Stage]:
+    inverter = "inverter --generator models/generator.safetensors --judge models/arcface.safetensors"
+    data = ("--data", "data/photo=0.7", "--data", "data/extras=0.3")
+    data = (*data, "--validation", "data/validation")
+    base = ("--base", "models/base_inverter.safetensors")
+    going_on = ("--init", "models/base_inverter.safetensors", "--preset", "demo_control")
+    return [
+        _train("arcface", "judge arcface --data data/people"),
+        _train("clip", "judge clip", *_folders("looks", *_LOOKS, "extras")),
+        _train("metric", "judge metric", *_folders("metric", *_LOOKS, "extras")),
+        _train("generator", "generator --data data/photo"),
+        _train("base_inverter", f"{inverter} --model style_transformer", *data),
+        _train("refiner", f"{inverter} --model two_stage", *base, *data),
+        # The base trained on for the refiner's budget: what more of the same would have given.
+        _train("control", f"{inverter} --model style_transformer", *going_on, *data),
+    ]
+
+
+def _domain(name: str, kind: str, *options: str) -> Stage:
+    argv = (
+        *("domain", "--name", name, "--generator", "models/generator.safetensors"),
+        *("--arcface", "models/arcface.safetensors"),
+        *("--base-inverter", "models/base_inverter.safetensors"),
+        *("--refiner", "models/refiner.safetensors"),
+        *("--run", f"runs/{kind}-{name}", "--out", f"models/{kind}/{name}.tokens"),
+    )
+    return Stage(f"{kind} {name}", (*argv, *options), run=f"runs/{kind}-{name}")
+
+
+def _domains() -> list[Stage]:
+    clip = ("--clip", "models/clip.safetensors")
+    pairs = ("--portraits", "data/pairs-photo", "--codes", "models/pairs.safetensors")
+    result = []
+    for name, prompt in DOMAINS.items():
+        text = ("--prompt", prompt, *clip)
+        references = ("--references", f"data/references-{name}")
+        truth = ("--paired", "--references", f"data/pairs-{name}", "--preset", "demo_ceiling")
+        result += [
+            _domain(name, "domains", *text, *references, *pairs),
+            _domain(name, "ceilings", *truth, *pairs),
+            _domain(name, "text-only", *text, *pairs),
+        ]
+    return result
+
+
+def _tables() -> list[Stage]:
+    models = (
+        *("--generator", "models/generator.safetensors"),
+        *("--base-inverter", "models/base_inverter.safetensors"),
+        *("--refiner", "models/refiner.safetensors"),
+        *("--metric", "models/metric.safetensors"),
+        *("--held-out", "data/held-out", "--out", "results"),
+    )
+    control = ("--control", "models/control.safetensors")
+    sets = ("--tokens", "models/domains", "--ceilings", "models/ceilings")
+    sets = (*sets, "--text-only", "models/text-only")
+    return [
+        Stage("eval inversion", ("eval", "inversion", *models, *control)),
+        Stage("eval domains", ("eval", "domains", *models, *sets)),
+    ]
