@@ -19,7 +19,7 @@ ROWS: Final = (
     ("cartoon", "cartoon", False),
     ("oil", "oil", False),
 )
-HEADS: Final = (522, 20, 518, 506, 41, 520, 533)
+HEADS: Final = (88, 52, 70, 77, 153, 167)
 _GAP, _MARGIN, _LABEL_WIDTH = 6, 14, 104
 _PAPER, _TEXT = (250, 249, 246), (60, 58, 56)
 
@@ -45,14 +45,11 @@ def contact_sheet(seed: int, indices: tuple[int, ...], size: int) -> Image.Image
 @click.command()
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
-@click.option("--size", type=click.IntRange(32, 512), default=128, show_default=True)
+@click.option("--size", type=click.IntRange(32, 512), default=124, show_default=True)
 def main(out: Path, seed: int, size: int) -> None:
     """Write the contact sheet to OUT, a PNG."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    # 256 colours with dithering keep the file small enough for a repository
-    contact_sheet(seed, HEADS, size).quantize(256, dither=Image.Dither.FLOYDSTEINBERG).save(
-        out, optimize=True
-    )
+    contact_sheet(seed, HEADS, size).save(out, optimize=True)
 
 
 if __name__ == "__main__":

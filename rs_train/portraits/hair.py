@@ -9,6 +9,7 @@ import numpy as np
 from rs_train.portraits import palette
 from rs_train.portraits.geometry import (
     Camera,
+    Surface,
     cover,
     head_profile,
     intersect,
@@ -16,12 +17,9 @@ from rs_train.portraits.geometry import (
     normals,
     profile_rows,
     smoothstep,
-    Surface,
 )
 from rs_train.portraits.noise import field, strands
 from rs_train.portraits.scene import Scene
-
-_LONG = ("bob", "long")
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ def _hatching(picture: np.ndarray, layers: Layers) -> np.ndarray:
     first = smoothstep(0.80, 0.48, tone) * _hatch(layers, 0.75, 0.085)
     second = smoothstep(0.55, 0.30, tone) * _hatch(layers, 2.2, 0.085)
     skin = 1 - 0.75 * _blur(layers.masks["hair"], 0.01, layers)  # hair has strands of its own
-    strokes = skin * (0.16 * first + 0.11 * second)
+    strokes = skin * (0.145 * first + 0.08 * second)
     lift = skin * (0.05 * smoothstep(0.80, 0.48, tone) + 0.03 * smoothstep(0.55, 0.30, tone))
     grain = 0.010 * field(_PAPER_SEED + 1, 40, tone.shape)
     return picture + palette.spread(lift + grain - strokes)
