@@ -67,14 +67,19 @@ def _set_debug(ctx: click.Context, _param: click.Parameter, value: bool) -> None
         ctx.find_root().ensure_object(_State).debug = True
 
 
-def _debug_option() -> click.Option:
-    return click.Option(
-        ["--debug"],
-        is_flag=True,
-        expose_value=False,
-        callback=_set_debug,
-        help="Show the traceback of an error.",
-    )
+def _accept_debug(command: click.Command) -> click.Command:
+    """Gives a command the option ``--debug`` unless it has one."""
+    if not any("--debug" in parameter.opts for parameter in command.params):
+        command.params.append(
+            click.Option(
+                ["--debug"],
+                is_flag=True,
+                expose_value=False,
+                callback=_set_debug,
+                help="Show the traceback of an error.",
+            )
+        )
+    return command
 
 
 class LazyGroup(click.Group):
@@ -99,7 +104,6 @@ class LazyGroup(click.Group):
         super().__init__(name=name, help=help, context_settings={"max_content_width": 100})
         self.verbs = dict(verbs)
         self.extra = extra
-        self.params.append(_debug_option())
         if version is not None:
             click.version_option(version, prog_name=name)(self)
 
@@ -111,15 +115,12 @@ class LazyGroup(click.Group):
         """Imports one verb; every verb also takes ``--debug``."""
         if cmd_name not in self.verbs:
             return None
-        command = self.verbs[cmd_name].load()
-        if not any("--debug" in parameter.opts for parameter in command.params):
-            command.params.append(_debug_option())
-        return command
+        return _accept_debug(self.verbs[cmd_name].load())
 
-    def invoke(self, ctx: click.Context) -> Any:
-        """Runs the verb."""
+    def invoke(self, ctx: click.Context) -> None:
+        """Runs the verb; what it returns is for Python callers, never an exit code."""
         try:
-            return super().invoke(ctx)
+            super().invoke(ctx)
         except BrokenPipeError as error:
             raise _ReaderGone from error
 
@@ -172,7 +173,9 @@ def _invoke(
     command: click.Command, prog_name: str, args: Sequence[str] | None, state: _State
 ) -> int:
     try:
-        code = command.main(args, prog_name=prog_name, standalone_mode=False, obj=state)
+        code = _accept_debug(command).main(
+            args, prog_name=prog_name, standalone_mode=False, obj=state
+        )
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except click.ClickException as error:

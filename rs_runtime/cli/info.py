@@ -115,7 +115,9 @@ def _bundle_lines(root: Path, facts: Mapping[str, Any]) -> list[str]:
     if facts["domains"]:
         lines.append("domains")
         lines += _table({name: _domain_line(own) for name, own in facts["domains"].items()})
-    for title in ("parity", "licences", "record"):
+    if facts["parity"]:
+        lines += ["parity (all numbers: --json)", *_table(_parity(facts["parity"]))]
+    for title in ("licences", "record"):
         if facts[title]:
             lines += [title, *_table(_flat(facts[title]))]
     return lines
@@ -149,6 +151,24 @@ def _token_facts(token_set: TokenSet) -> dict[str, Any]:
         "layer_table": token_set.table_hash,
         "licence": token_set.licence,
     }
+
+
+def _parity(proofs: Mapping[str, Any]) -> dict[str, str]:
+    """One line for each role and precision: its worst tensor."""
+    lines = {}
+    for role, by_precision in proofs.items():
+        for precision, tree in by_precision.items():
+            measured = _flat(tree) if isinstance(tree, Mapping) else {}
+            decibels = [float(v) for key, v in measured.items() if _is_decibel(key) and v != "null"]
+            count = sum(map(_is_decibel, measured))
+            if count:
+                worst = f"at least {min(decibels):.0f} dB" if decibels else "identical"
+                lines[f"{role} {precision}"] = f"{worst} over {count} tensors"
+    return lines
+
+
+def _is_decibel(key: str) -> bool:
+    return key.rpartition(".")[2] == "psnr_db"
 
 
 def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

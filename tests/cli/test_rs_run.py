@@ -176,6 +176,8 @@ def test_info_names_what_matters(rs_run):
         "refiner",
     ):
         assert fact in out
+    assert "synthesis fp32   at least 101 dB over 2 tensors" in out
+    assert "preprocess fp32  identical over 1 tensors" in out
     facts = json.loads(rs_run("info", "tiny", "--json")[0])
     assert facts["domains"]["oil"]["style_offset"] == 5 and facts["rank"] == 2
     tokens = json.loads(rs_run("info", "tiny/domains/sketch.tokens", "--json")[0])

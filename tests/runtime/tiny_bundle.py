@@ -197,7 +197,15 @@ def manifest_and_contents() -> tuple[Manifest, dict[str, bytes]]:
         domains={name: f"domains/{name}.tokens" for name in TINTS},
         reconstruction=Reconstruction(0.001, 0.05, 10, "flat colours"),
         golden=(),
-        parity={"synthesis": {"max_abs": 0.0}},
+        parity={
+            "synthesis": {
+                "fp32": {
+                    "image": {"max_abs": 0.0, "psnr_db": None},
+                    "image_float": {"max_abs": 1e-5, "psnr_db": 101.2},
+                }
+            },
+            "preprocess": {"fp32": {"image": {"max_abs": 0.0, "psnr_db": None}}},
+        },
         licences={"weights": "CC0-1.0"},
         record={"command": "tests"},
         files={},
