@@ -34,6 +34,6 @@ def r1_penalty(logits: Sequence[Tensor], real: Tensor) -> Tensor:
     Source: Mescheder et al. 2018, Eq. 9. A branch's logits are averaged per picture first, so that
     the penalty does not depend on the number of patches.
     """
-    score = sum(branch.flatten(1).mean(dim=1).sum() for branch in logits)
+    score = sum(branch.reshape(len(branch), -1).mean(dim=1).sum() for branch in logits)
     (gradient,) = torch.autograd.grad(score, real, create_graph=True)
     return gradient.float().square().sum(dim=(1, 2, 3)).mean() / 2

@@ -35,15 +35,15 @@ def feature_distance(network: FeatureNetwork, a: Tensor, b: Tensor) -> Tensor:
 
     Returns:
         [N]: per map, vectors are scaled to unit length over channels and the squared difference
-        averaged over positions; then summed over maps.
+        averaged over positions; then averaged over maps.
 
     Source: Zhang et al. 2018 (LPIPS), Eq. 1, without its learnt channel weights.
     """
-    total = torch.zeros(len(a), device=a.device)
-    for x, y in zip(network.features(a), network.features(b), strict=True):
-        difference = unit_channels(x) - unit_channels(y)
-        total = total + difference.square().sum(dim=1).mean(dim=(1, 2))
-    return total
+    distances = [
+        (unit_channels(x) - unit_channels(y)).square().sum(dim=1).mean(dim=(1, 2))
+        for x, y in zip(network.features(a), network.features(b), strict=True)
+    ]
+    return torch.stack(distances).mean(dim=0)
 
 
 def unit_channels(x: Tensor) -> Tensor:

@@ -39,7 +39,8 @@ def to_clip_input(image: Tensor, preprocessing: Preprocessing) -> Tensor:
         preprocessing: The target of the transform.
 
     Returns:
-        [N, 3, size, size], equal to open_clip's own transform up to Pillow's rounding to 8 bits.
+        [N, 3, size, size], equal to open_clip's own transform up to Pillow's rounding
+        to 8 bits and its clipping of bicubic overshoot.
     """
     size = preprocessing.size
     height, width = image.shape[-2:]

@@ -22,13 +22,7 @@ def shortened(caption: str) -> tuple[str, str]:
     """Two shorter captions that are as true: without the details, and of any person.
 
     "a photo of a smiling person with glasses" gives "a photo of a smiling person" and "a photo of
-    a person", the form that prompts of domains have.
+    a person", the form that prompts of domains have. Captions of other forms stay as they are.
     """
-    brief = re.split(r" with |, ", caption, maxsplit=1)[0]
-    return brief, re.sub(r"\ban? (?:[\w-]+ )+person\b", _anyone, brief)
-
-
-def _anyone(match: re.Match) -> str:
-    """Drop the words about the person, keep those about the medium."""
-    head, separator, _ = match.group().rpartition(" of ")
-    return f"{head}{separator}a person"
+    match = re.match(r"(.+? of )an? (?:[\w-]+ )*person\b", caption)
+    return (match.group(), f"{match.group(1)}a person") if match else (caption, caption)

@@ -1,0 +1,168 @@
+"""rs-train eval inversion | domains"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from rs_runtime.contracts.errors import UsageError
+
+_file = click.Path(path_type=Path)
+_INVERSION = """\
+Held-out portraits (seed {seed}) that no training has seen, without and with out-of-domain extras.
+MSE on the scale [-1, 1] of 8-bit pictures; feature distance (LPIPS-type) and identity (cosine) by
+the metric network, which no loss has seen."""
+_DOMAINS = """\
+{count} held-out portraits (seed {seed}) are inverted by the two-stage model, restyled, and compared
+with the true renders of the same scenes in the domain. `span` is the share of the way from the
+unadapted source to tokens fitted on pairs. Feature distance, Fréchet and kernel distance and
+identity (cosine to the photo) are taken on the metric network, which no loss has seen; MSE on the
+scale [-1, 1], `background MSE` over the renderer's background mask alone."""
+
+
+@click.group("eval")
+def command() -> None:
+    """Measure inversion and domains on held-out portraits, and write the tables."""
+
+
+def _shared(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Options of both tables."""
+    options = (
+        click.option("--generator", "generator_path", type=_file, required=True),
+        click.option("--base-inverter", "base_path", type=_file, required=True),
+        click.option("--refiner", "refiner_path", type=_file, required=True),
+        click.option("--metric", "metric_path", type=_file, required=True),
+        click.option(
+            "--held-out",
+            "root",
+            type=_file,
+            required=True,
+            help="Folder that held-out portraits are rendered into, or were by an earlier run.",
+        ),
+        click.option("--seed", type=click.IntRange(0), default=9001, show_default=True),
+        click.option("--workers", type=click.IntRange(1), default=1, show_default=True),
+        click.option("--out", type=_file, default=Path("docs/results"), show_default=True),
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+@command.command("inversion")
+@_shared
+@click.option("--control", "control_path", type=_file, help="The base inverter trained on.")
+@click.option("--count", type=click.IntRange(2), default=500, show_default=True)
+@click.option("--extras-count", type=click.IntRange(2), default=200, show_default=True)
+def inversion(
+    generator_path: Path,
+    base_path: Path,
+    refiner_path: Path,
+    metric_path: Path,
+    root: Path,
+    seed: int,
+    workers: int,
+    out: Path,
+    control_path: Path | None,
+    count: int,
+    extras_count: int,
+) -> None:
+    """Compare the inverters on portraits and on portraits with out-of-domain extras.
+
+    Example: rs-train eval inversion --generator generator.safetensors --base-inverter
+    base.safetensors --refiner refiner.safetensors --metric metric.safetensors --held-out heldout
+    """
+    from rs_train.checkpoint import load_model
+    from rs_train.tables.heldout import render_held_out
+    from rs_train.tables.inversion import inversion_markdown, inversion_table
+    from rs_train.tables.page import write_page
+
+    generator = load_model(generator_path, expect="generator")
+    base = load_model(base_path, expect="style_transformer")
+    models = {"base": (base, None)}
+    if control_path is not None:
+        models["base, trained on"] = (load_model(control_path, expect="style_transformer"), None)
+    models["two-stage"] = (base, load_model(refiner_path, expect="refiner"))
+    size = generator.config.resolution
+    sets = {
+        name: render_held_out(
+            root, domain="photo", extras=extras, count=n, seed=seed, size=size, workers=workers
+        )
+        for name, extras, n in (("in domain", False, count), ("with extras", True, extras_count))
+    }
+    network = load_model(metric_path, expect="metric")
+    rows = inversion_table(generator, models, sets, network)
+    table = inversion_markdown(rows)
+    click.echo(table)
+    about = _INVERSION.format(seed=seed)
+    for path in write_page(out, "inversion", "Inversion", rows, table, about):
+        click.echo(path)
+
+
+@command.command("domains")
+@_shared
+@click.option("--tokens", "tokens_dir", type=_file, required=True, help="Folder of NAME.tokens.")
+@click.option("--ceilings", "ceilings_dir", type=_file, required=True, help="The same, on pairs.")
+@click.option("--text-only", "text_dir", type=_file, help="The same, from the prompt alone.")
+@click.option("--count", type=click.IntRange(2), default=300, show_default=True)
+def domains(
+    generator_path: Path,
+    base_path: Path,
+    refiner_path: Path,
+    metric_path: Path,
+    root: Path,
+    seed: int,
+    workers: int,
+    out: Path,
+    tokens_dir: Path,
+    ceilings_dir: Path,
+    text_dir: Path | None,
+    count: int,
+) -> None:
+    """Compare restyled portraits with the true renders of each domain in --tokens.
+
+    Example: rs-train eval domains --generator generator.safetensors --base-inverter
+    base.safetensors --refiner refiner.safetensors --metric metric.safetensors --held-out heldout
+    --tokens domains --ceilings ceilings
+    """
+    from rs_train.checkpoint import load_model
+    from rs_train.domains.codes import invert
+    from rs_train.tables import domains as tables
+    from rs_train.tables.heldout import render_held_out
+    from rs_train.tables.page import write_page
+
+    generator = load_model(generator_path, expect="generator")
+    base = load_model(base_path, expect="style_transformer")
+    refiner = load_model(refiner_path, expect="refiner")
+    network = load_model(metric_path, expect="metric")
+    folders = {"ours": tokens_dir, tables.CEILING: ceilings_dir}
+    if text_dir is not None:
+        folders["prompt alone"] = text_dir
+    names = sorted(path.stem for path in tokens_dir.glob("*.tokens"))
+    if not names:
+        raise UsageError(f"{tokens_dir}: holds no token sets", expected="NAME.tokens files")
+
+    def render(domain: str) -> Any:
+        size = generator.config.resolution
+        return render_held_out(
+            root, domain=domain, extras=False, count=count, seed=seed, size=size, workers=workers
+        )
+
+    photos = render("photo")
+    codes = invert(photos.image, generator, base, refiner)
+    rows = []
+    for name in names:
+        ways = {way: _read(folder / f"{name}.tokens", generator) for way, folder in folders.items()}
+        truth = render(name)
+        rows += tables.domain_table(name, generator, codes, photos, truth, ways, network)
+    table = tables.domains_markdown(rows)
+    click.echo(table)
+    about = _DOMAINS.format(count=count, seed=seed)
+    for path in write_page(out, "domains", "Domains", rows, table, about):
+        click.echo(path)
+
+
+def _read(path: Path, generator: Any) -> Any:
+    from rs_runtime.contracts.tokens import read_token_set
+
+    return read_token_set(path, table=generator.table, fingerprint=generator.fingerprint())

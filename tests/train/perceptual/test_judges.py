@@ -1,0 +1,94 @@
+"""The judges overfit a handful of pictures, and survive their files."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from rs_train.checkpoint import load_model
+from rs_train.loop import LoopConfig, run
+from rs_train.perceptual.arcface import ArcFaceConfig
+from rs_train.perceptual.clip import ClipConfig
+from rs_train.perceptual.labelled import LabelledPortraits
+from rs_train.perceptual.metric import MetricConfig
+from rs_train.tasks.judge import (
+    ArcFaceRun,
+    ArcFaceTask,
+    ClipRun,
+    ClipTask,
+    JudgeTask,
+    JudgeTraining,
+    MetricRun,
+    MetricTask,
+    learning_rate,
+)
+
+TRAINING = JudgeTraining(lr=0.01, warmup=5, precision="fp32")
+LOOP = LoopConfig(steps=30, batch_size=12, sample_every=0, checkpoint_every=100)
+CHANNELS = (8, 12, 16)
+
+
+def train(task: JudgeTask, data: LabelledPortraits, tmp_path: Path) -> torch.nn.Module:
+    (path,) = run(task, data, task.config.loop, tmp_path / "run", quiet=True)
+    return load_model(path, expect=task.model.kind)
+
+
+def test_clip_finds_the_caption_of_each_picture(data: LabelledPortraits, tmp_path: Path) -> None:
+    model = ClipConfig(
+        image_size=32,
+        embed_dim=16,
+        vision_layers=(1, 1, 1, 1),
+        vision_width=8,
+        text_width=16,
+        text_layers=1,
+        text_heads=1,
+        context_length=24,
+    )
+    training, loop = replace(TRAINING, lr=0.003), replace(LOOP, steps=100)
+    task = ClipTask(ClipRun(model=model, training=training, loop=loop), data, tmp_path / "c")
+    trained = train(task, data, tmp_path)
+    captions = sorted(set(data.labels.captions))
+    with torch.no_grad():
+        similarity = trained.embed_image(data.images(range(12))) @ trained.embed_text(captions).T
+    found = [captions[i] for i in similarity.argmax(dim=1).tolist()]
+    hits = sum(a == b for a, b in zip(found, data.labels.captions, strict=True))
+    assert hits >= 7  # chance is 2
+    # words that no caption or template holds say nothing
+    table = trained.network.token_embedding.weight
+    unknown = trained.tokenizer("helicopter")[0, 1]
+    known = trained.tokenizer("sketch")[0, 1]
+    assert table[unknown].abs().max() == 0
+    assert table[known].abs().max() > 0
+
+
+def test_arcface_tells_people_apart(data: LabelledPortraits, tmp_path: Path) -> None:
+    model = ArcFaceConfig(image_size=32, channels=CHANNELS, embed_dim=8)
+    task = ArcFaceTask(ArcFaceRun(model=model, training=TRAINING, loop=LOOP), data, tmp_path / "a")
+    trained = train(task, data, tmp_path)
+    embedding = trained.embed(data.images(range(12)))
+    torch.testing.assert_close(embedding.norm(dim=1), torch.ones(12))
+    similarity = embedding @ embedding.T
+    same = data.labels.identity[:, None] == data.labels.identity[None]
+    assert similarity[same].min() > similarity[~same].max()
+
+
+def test_metric_network_learns_all_its_heads(data: LabelledPortraits, tmp_path: Path) -> None:
+    model = MetricConfig(image_size=32, channels=CHANNELS, embed_dim=8)
+    task = MetricTask(MetricRun(model=model, training=TRAINING, loop=LOOP), data, tmp_path / "m")
+    trained = train(task, data, tmp_path)
+    heads = trained(data.images(range(12)))
+    assert trained.config.domains == ("photo", "sketch")
+    assert torch.equal(heads["domain"].argmax(dim=1), data.labels.domain)
+    attributes = data.labels.attributes
+    wanted = (attributes - attributes.mean(0)) / attributes.std(0)
+    assert F.mse_loss(heads["attributes"], wanted) < 0.5  # 1 is knowing nothing
+    assert trained.embed(data.images([0, 1])).shape == (2, CHANNELS[-1])
+    assert [m.shape[1] for m in trained.features(data.images([0]))] == list(CHANNELS)
+
+
+@pytest.mark.parametrize(("step", "expected"), [(0, 0.2), (4, 1.0), (5, 1.0), (105, 0.0)])
+def test_learning_rate(step: int, expected: float) -> None:
+    training = JudgeTraining(lr=1.0, warmup=5)
+    assert learning_rate(step, 105, training) == pytest.approx(expected)
