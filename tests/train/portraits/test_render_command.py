@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from rs_runtime.contracts.errors import UsageError
+from rs_runtime.contracts.errors import ResourceError, UsageError
 from rs_train.cli.render import command
 from rs_train.portraits import LANDMARK_NAMES, PARAMETER_NAMES, render, sample_scene
 
@@ -78,3 +78,19 @@ def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="not a render"):
         _run(tmp_path)
     assert _contents(tmp_path) == {"thesis.txt": b"years of work"}
+
+
+def test_people_take_turns(tmp_path: Path) -> None:
+    out = tmp_path / "people"
+    _run(out, "--people", "2")
+    identity = [json.loads(line)["identity"] for line in (out / "labels.jsonl").open()]
+    assert identity == [identity[0], identity[1]] * 3
+    assert identity[0] != identity[1]
+
+
+def test_a_file_in_the_way_is_kept(tmp_path: Path) -> None:
+    out = tmp_path / "faces"
+    out.write_text("not a folder")
+    with pytest.raises(ResourceError, match="cannot render into"):
+        _run(out)
+    assert out.read_text() == "not a folder"
