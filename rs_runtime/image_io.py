@@ -310,8 +310,12 @@ def _to_srgb(image: Image.Image, profile: Any) -> Image.Image:
         return plain
 
 
-def _damaged(name: str, error: Exception) -> MalformedFileError:
+def _damaged(name: str, error: Exception) -> RefineStyleError:
+    from PIL.Image import DecompressionBombError
+
     text = str(error).lower()
+    if isinstance(error, DecompressionBombError):  # WebP has its canvas checked by Pillow as well
+        return UnsafeFileError(f"{name}: too large to decode", found=str(error))
     if isinstance(error, EOFError) or "truncated" in text:
         return _ends_early(name)
     return MalformedFileError(

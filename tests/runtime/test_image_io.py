@@ -212,7 +212,18 @@ def test_what_is_no_picture_is_named(data, words):
         load_picture(data)
 
 
-@pytest.mark.parametrize("data", [huge_jpeg(30000), huge_jpeg(65500), huge_png(50000)])
+def huge_webp(side: int) -> bytes:
+    """An animated WebP whose canvas claims side x side pixels."""
+    red = Image.new("RGB", (8, 8), "red")
+    data = bytearray(encoded(Image.new("RGB", (8, 8)), "WEBP", save_all=True, append_images=[red]))
+    canvas = data.index(b"VP8X") + 12
+    data[canvas : canvas + 6] = (side - 1).to_bytes(3, "little") * 2
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    "data", [huge_jpeg(30000), huge_jpeg(65500), huge_png(50000), huge_webp(9000), huge_webp(16383)]
+)
 def test_huge_headers_are_refused_before_decoding(data):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(UnsafeFileError, match="pixels"):
@@ -268,3 +279,23 @@ def test_importing_the_package_loads_nothing_heavy():
     code = f"import sys, rs_runtime; print([m for m in {heavy} if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp"])
+def test_mutated_files_give_a_picture_or_our_own_error(suffix):
+    rng = np.random.default_rng(1)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    name = {".png": "PNG", ".jpg": "JPEG", ".webp": "WEBP"}[suffix]
+    data = encoded(Image.fromarray(SCENE), name, exif=exif, icc_profile=profile)
+    for _ in range(400):
+        mutant = bytearray(data)
+        for position in rng.integers(0, len(data), rng.integers(1, 6)):
+            mutant[position] = rng.integers(0, 256)
+        try:
+            picture = load_picture(bytes(mutant), max_pixels=1_000_000)
+        except (MalformedFileError, UnsafeFileError):
+            continue
+        assert picture.dtype == np.uint8 and picture.ndim == 3 and picture.shape[2] == 3
