@@ -1,7 +1,7 @@
 """Decoder layers with which learned tokens read feature maps.
 
-Plain matrix products and softmax: the layers trace to standard operators with a dynamic batch, and a
-batch-independent token tensor stays batch-independent until it meets the features.
+Plain matrix products and softmax: the layers trace to standard operators with a dynamic batch, and
+a token tensor that does not depend on the batch stays so until it meets the features.
 """
 
 import math
@@ -53,8 +53,8 @@ class Attention(nn.Module):
 class DecoderLayer(nn.Module):
     """Self-attention, cross-attention, feed-forward; each added, then normalised (post-norm).
 
-    The feed-forward width is twice the token width, its activation ReLU. The published training used
-    dropout 0.1; it is left out, since a frozen generator already keeps the output on its manifold.
+    The feed-forward width is twice the token width, its activation ReLU. The published training
+    used dropout 0.1; it is left out, a frozen generator already keeps images on its manifold.
     """
 
     def __init__(self, width: int, heads: int) -> None:
@@ -69,7 +69,7 @@ class DecoderLayer(nn.Module):
         self.norm_output = nn.LayerNorm(width)
 
     def mix(self, tokens: Tensor) -> Tensor:
-        """Self-attention with residual and norm over the second-last axis, [M, T, C] → [M, T, C]."""
+        """Self-attention over T, residual and norm: [M, T, C] → [M, T, C]."""
         return self.norm_self(tokens + self.self_attention(tokens, tokens))
 
     def read(self, tokens: Tensor, features: Tensor) -> Tensor:
@@ -93,8 +93,8 @@ class DecoderLayer(nn.Module):
 class GroupedDecoderLayer(DecoderLayer):
     """A decoder layer whose self-attention stays inside groups of tokens (RefineStyle's block).
 
-    The same parameters serve all groups; only the cross-attention and the feed-forward, which act on
-    each token alone, see the whole set.
+    The same parameters serve all groups; only the cross-attention and the feed-forward, which act
+    on each token alone, see the whole set.
     """
 
     def forward(self, tokens: Tensor, features: Tensor) -> Tensor:

@@ -9,8 +9,8 @@ from rs_runtime.contracts.errors import IncompatibleError
 def pool_to(image: Tensor, size: int) -> Tensor:
     """Average equal square cells of an image down to ``size``.
 
-    Area pooling is what the published recipes use between a generator and a 256² encoder; restricted
-    to whole factors it is one AveragePool in a graph, so training and export agree to rounding.
+    Area pooling is what the published recipes use between a generator and a 256² encoder;
+    restricted to whole factors it is one AveragePool in a graph, so training and export agree.
 
     Args:
         image: [N, 3, R, R], any float dtype.

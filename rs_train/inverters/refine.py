@@ -1,7 +1,7 @@
-"""RefineStyle's two-stage inverter: what a first inversion missed becomes low-rank kernel residuals.
+"""RefineStyle's second stage: what a first inversion missed becomes low-rank kernel residuals.
 
-Xia et al., arXiv 2410.06104. Learned tokens read the image beside its first inversion and leave, layer
-by layer, as P and Q of the residual PᵀQ that is added to the modulated kernel (Eqs. 2–4).
+Xia et al., arXiv 2410.06104. Learned tokens read the image beside its first inversion and leave,
+layer by layer, as P and Q of the residual PᵀQ that is added to the modulated kernel (Eqs. 2–4).
 """
 
 from dataclasses import dataclass
@@ -67,8 +67,8 @@ class RefinerConfig:
 class ResidualTokens(nn.Module):
     """The learned tokens P̃, Q̃ and what turns them, once they have read, into packed P and Q.
 
-    2·Nr groups of L tokens, those of P first. Each refined layer has a linear head of its own for each
-    side and one scale for each token, A and B (Eq. 4).
+    2·Nr groups of L tokens, those of P first. Each refined layer has a linear head of its own for
+    each side and one scale for each token, A and B (Eq. 4).
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class ResidualTokens(nn.Module):
 
 
 def _pack(groups: Tensor, heads: nn.ModuleList, scale: Tensor, absent: int) -> Tensor:
-    """[N, Nr, L, width] → [N, L, absent + Σ channels], zeros for the layers that are not refined."""
+    """[N, Nr, L, width] → [N, L, absent + Σ channels]; layers not refined are zero."""
     parts = [head(groups[:, n]) * scale[n] for n, head in enumerate(heads)]
     packed = torch.cat(parts, dim=-1)
     return F.pad(packed, (absent, 0)) if absent else packed
@@ -126,8 +126,8 @@ class Refiner(nn.Module):
 
         Args:
             image: [N, 3, S, S] in [-1, 1].
-            first_inversion: [N, 3, R, R], the float image of the first synthesis, R a multiple of S;
-                clamped to [-1, 1] and area-pooled to S here, so that training and graphs agree.
+            first_inversion: [N, 3, R, R], the float image of the first synthesis, R a multiple of
+                S; clamped to [-1, 1] and area-pooled to S here, so that training and graphs agree.
 
         Returns:
             P [N, L, ΣCout] and Q [N, L, ΣCin] over all convolutions in layer-table order.

@@ -1,8 +1,8 @@
 """StyleTransformer, the base inverter: an image becomes one w per synthesis input.
 
 Hu et al., "Style Transformer for Image Inversion and Editing", CVPR 2022. Learned z go through the
-generator's own mapping network; the resulting queries read the coarse, the medium and the fine map in
-turn and leave as offsets from ``latent_avg``.
+generator's own mapping network; the resulting queries read the coarse, the medium and the fine map
+in turn and leave as offsets from ``latent_avg``.
 """
 
 from collections.abc import Callable
@@ -25,7 +25,7 @@ class StyleTransformerConfig:
         num_ws: rows of w_plus.
         z_dim: width of z.
         w_dim: width of w and of the attention.
-        channels: widths of the trunk's stages; the last is the attention's width, so it equals w_dim.
+        channels: widths of the trunk's stages; the last is the attention's width, hence w_dim.
         heads: attention heads.
     """
 
@@ -50,8 +50,8 @@ class StyleTransformerConfig:
 class StyleTransformer(nn.Module):
     """Base inverter.
 
-    ``z`` is what training learns; ``query`` is mapping(z), constant once training has ended, and kept
-    as a buffer so that neither export nor use of the model needs the generator's mapping.
+    ``z`` is what training learns; ``query`` is mapping(z), constant once training has ended, and
+    kept as a buffer so that neither export nor use of the model needs the generator's mapping.
     """
 
     kind: ClassVar[str] = "style_transformer"
@@ -68,8 +68,8 @@ class StyleTransformer(nn.Module):
     def start_from(self, mean: Tensor, std: Tensor) -> None:
         """Make the untrained output follow the generator's W: mean and spread of w, each [w_dim].
 
-        The last norm emits unit variance; scaled by the spread of w, the first guesses are plausible
-        heads instead of points far outside W.
+        The last norm emits unit variance; scaled by the spread of w, the first guesses are
+        plausible heads instead of points far outside W.
         """
         with torch.no_grad():
             self.latent_avg.copy_(mean)
@@ -85,7 +85,7 @@ class StyleTransformer(nn.Module):
             self.query.copy_(self.map_query(mapping))
 
     def offsets(self, features: Pyramid, query: Tensor) -> Tensor:
-        """Read the three maps with ``query`` [1 or N, num_ws, w_dim]; offsets [N, num_ws, w_dim]."""
+        """Read the maps with ``query`` [1 or N, num_ws, w_dim]; offsets [N, num_ws, w_dim]."""
         tokens = query
         for layer, level in zip(self.layers, features, strict=True):
             tokens = layer(tokens, level)

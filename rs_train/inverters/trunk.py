@@ -1,8 +1,8 @@
 """The IR-SE50 trunk and its feature pyramid, shared by every inverter.
 
-24 bottleneck units in four stages (3, 4, 14, 3), each stage entered with stride 2, tapped after units
-6, 20 and 23 (ArcFace's IR-SE50 as used by pSp and StyleTransformer). Widths and input channels are
-configuration: 64/128/256/512 is the published size.
+24 bottleneck units in four stages (3, 4, 14, 3), each stage entered with stride 2, tapped after
+units 6, 20 and 23 (ArcFace's IR-SE50 as used by pSp and StyleTransformer). Widths and input channels
+are configuration: 64/128/256/512 is the published size.
 """
 
 from typing import NamedTuple
@@ -19,7 +19,7 @@ Channels = tuple[int, int, int, int]
 
 
 class Taps(NamedTuple):
-    """Trunk maps at 1/4, 1/8 and 1/16 of the input side: [N, C1, S/4, S/4] … [N, C3, S/16, S/16]."""
+    """Trunk maps [N, C1, S/4, S/4], [N, C2, S/8, S/8], [N, C3, S/16, S/16]."""
 
     quarter: Tensor
     eighth: Tensor
@@ -27,7 +27,7 @@ class Taps(NamedTuple):
 
 
 class Pyramid(NamedTuple):
-    """Feature maps of one width: coarse [N, C, S/16, S/16], medium [.., S/8, ..], fine [.., S/4, ..]."""
+    """Maps [N, C, S/16, S/16], [N, C, S/8, S/8] and [N, C, S/4, S/4]."""
 
     coarse: Tensor
     medium: Tensor
@@ -52,8 +52,8 @@ class SqueezeExcitation(nn.Module):
 class PReLU(nn.PReLU):
     """PReLU with one slope a channel.
 
-    While training it is computed as a·x + (1 − a)·relu(x), which is the same function: PyTorch's own
-    CPU kernels for it take a third of the whole step in bf16, this form a twentieth.
+    While training it is computed as a·x + (1 − a)·relu(x), which is the same function: PyTorch's
+    own CPU kernels for it take a third of the whole step in bf16, this form a twentieth.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -65,7 +65,7 @@ class PReLU(nn.PReLU):
 
 
 class Bottleneck(nn.Module):
-    """One IR-SE unit: BN, conv 3×3, PReLU, conv 3×3 with the stride, BN, gate; plus its shortcut."""
+    """One IR-SE unit: BN, conv, PReLU, conv with the stride, BN, gate; plus its shortcut."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()

@@ -237,8 +237,8 @@ class StyleTransformerTask(InverterTask):
     """Trains the base inverter against a frozen synthesis network.
 
     Optionally with samples of the generator beside the photos: their w is known, and regressing it
-    settles pose and identity in a fraction of the steps that images alone need. The published recipe
-    does without; short trainings do not.
+    settles pose and identity in a fraction of the steps that images alone need. The published
+    recipe does without; short trainings do not.
     """
 
     def __init__(
