@@ -23,7 +23,7 @@ DEFAULT_OUT = Path("bundle")
     "checkpoints",
     multiple=True,
     type=click.Path(path_type=Path),
-    help="Checkpoint, or folder with <part>.safetensors and domains/; repeats. Default: the demo's.",
+    help="Checkpoint, or folder of <part>.safetensors and domains/; repeats. Default: the demo.",
 )
 @click.option(
     "--domain",

@@ -1,4 +1,4 @@
-"""Weights stored in half precision and computed in single: half the bytes at the same speed on CPUs.
+"""Weights stored in half precision, computed in single: half the bytes, the same speed on CPUs.
 
 Each large constant becomes fp16 with a Cast to fp32 behind it, which engines fold away when they
 load the graph.

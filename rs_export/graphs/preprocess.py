@@ -1,8 +1,8 @@
 """Role `preprocess`: photo uint8 [H, W, 3] -> image uint8 [1, S, S, 3].
 
 The middle square, resized by the antialiased triangle filter. ONNX's own Resize is not portable
-(one engine ignores `antialias`, another differs from Pillow by 11 grey levels), so the filter is two
-matrix products whose weights are computed in the graph from the photo's shape.
+(one engine ignores `antialias`, another differs from Pillow by 11 grey levels), so the filter is
+two matrix products whose weights are computed in the graph from the photo's shape.
 """
 
 from collections.abc import Mapping

@@ -5,13 +5,15 @@ import onnx
 import pytest
 
 from rs_export.cases import fixed_cases
+from rs_export.compare import FP32
 from rs_export.export import ExportedModel, export_model, role_graphs
 from rs_export.forms import expand, refined_convs
 from rs_export.graphs.role import Arrays
 from rs_export.parity import check_layers, check_role, run_graph
 from rs_export.portable import MAX_OPSET, check_flat, finish
-from rs_export.sources import Parts
+from rs_export.sources import Parts, find_sources, load_parts
 from rs_runtime.contracts.errors import NumericsError
+from tests.export.tiny_model import save_checkpoints
 
 ROLES = {"mapping", "synthesis", "preprocess", "base_inverter", "refiner"}
 Traced = dict[str, onnx.ModelProto]
@@ -125,14 +127,12 @@ def perturbed(model: onnx.ModelProto, name: str, factor: float) -> bytes:
 def test_a_wrong_constant_is_found_at_its_layer(
     constant: str, layer: str, parts: Parts, traced: Traced, cases: dict[str, list[Arrays]]
 ) -> None:
-    from rs_export.compare import FP32
-
     role = role_graphs(parts)["synthesis"]
     graph = perturbed(finish(expand(traced["synthesis"]), "synthesis"), constant, 1.01)
     inputs = cases["synthesis"][-1]
     with pytest.raises(NumericsError, match=f"graph_pytorch {layer} is beyond"):
         check_layers(role, graph, inputs, FP32)
-    with pytest.raises(NumericsError, match="synthesis.image"):
+    with pytest.raises(NumericsError, match=r"synthesis\.image"):
         check_role(role, graph, [inputs], FP32)
 
 
@@ -145,12 +145,8 @@ def test_tracing_twice_gives_the_same_bytes(parts: Parts, traced: Traced) -> Non
 
 
 @pytest.mark.nightly
-def test_the_published_trunk_exports(tmp_path, parts: Parts) -> None:
+def test_the_published_trunk_exports(tmp_path) -> None:
     """All 24 units, both inverters."""
-    from tests.export.conftest import save_checkpoints
-
-    from rs_export.sources import find_sources, load_parts
-
     save_checkpoints(tmp_path)
     full = load_parts(find_sources("two_stage", [tmp_path]))
     done = export_model(full, fp16=True, progress=lambda line: None)

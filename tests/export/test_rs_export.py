@@ -1,23 +1,23 @@
 """The command rs-export: what it writes, and what it leaves alone when it fails."""
 
-import json
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
-from tests.export.conftest import domain_of, save_checkpoints, tiny_generator
 
 import rs_runtime
-from rs_export import export, sources
+from rs_export import export, precision, sources
 from rs_export.cli import command
 from rs_runtime.cli import run
 from rs_runtime.contracts.bundle import Bundle, read_bundle
 from rs_runtime.contracts.tokens import write_token_set
 from rs_runtime.engines.onnxruntime_engine import OnnxRuntimeEngine
 from rs_train.checkpoint import save_model
+from tests.export.tiny_model import domain_of, save_checkpoints, short_trunk, tiny_generator
 
 
 def rs_export(*arguments: object) -> int:
@@ -33,14 +33,12 @@ def content(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory, checkpoints, traced) -> Path:
+def bundle(tmp_path_factory, checkpoints, trace_once) -> Path:
     """What `rs-export --model two_stage --fp16` wrote."""
-    from tests.export import conftest
-
     out = tmp_path_factory.mktemp("out") / "bundle"
-    with pytest.MonkeyPatch.context() as patch:
-        conftest.quick.__wrapped__(patch, traced)
-        assert rs_export("--model=two_stage", "--fp16", "--checkpoint", checkpoints, "--out", out) == 0
+    arguments = ("--model=two_stage", "--fp16", "--checkpoint", checkpoints, "--out", out)
+    with short_trunk(), trace_once:
+        assert rs_export(*arguments) == 0
     return out
 
 
@@ -123,8 +121,8 @@ def test_beyond_tolerance_nothing_is_written(old, checkpoints, monkeypatch, caps
         result = plain(model)
         for tensor in result.graph.initializer:
             if tensor.name == "b8.conv0.weight":
-                value = export.onnx.numpy_helper.to_array(tensor) * np.float32(1.02)
-                tensor.CopyFrom(export.onnx.numpy_helper.from_array(value, tensor.name))
+                value = onnx.numpy_helper.to_array(tensor) * np.float32(1.02)
+                tensor.CopyFrom(onnx.numpy_helper.from_array(value, tensor.name))
         return result
 
     monkeypatch.setattr(export.forms, "expand", wrong)
@@ -139,10 +137,20 @@ def test_beyond_tolerance_nothing_is_written(old, checkpoints, monkeypatch, caps
 @pytest.mark.usefixtures("quick")
 def test_a_lossy_fp16_cast_is_refused(old, checkpoints, monkeypatch, capsys) -> None:
     before = content(old)
-    monkeypatch.setattr(np, "float16", np.int8)  # coarse storage: far below 40 dB
+
+    def coarse(model):
+        result = precision.store_fp16(model)
+        for tensor in result.graph.initializer:
+            if tensor.name.endswith(".fp16"):
+                value = np.round(onnx.numpy_helper.to_array(tensor) * 8) / 8
+                value = value.astype(np.float16)
+                tensor.CopyFrom(onnx.numpy_helper.from_array(value, tensor.name))
+        return result
+
+    monkeypatch.setattr(export, "store_fp16", coarse)
     arguments = ("--model=generator", "--fp16", "--checkpoint", checkpoints, "--out", old)
-    code = rs_export(*arguments)
-    assert code != 0
+    assert rs_export(*arguments) == 7
+    assert "at least 40 dB" in capsys.readouterr().err
     assert content(old) == before
 
 
@@ -165,9 +173,8 @@ def test_a_missing_part(checkpoints, tmp_path, capsys) -> None:
 @pytest.mark.usefixtures("quick")
 def test_parts_of_different_generators(checkpoints, tmp_path, capsys) -> None:
     other = tmp_path / "other.safetensors"
-    refiner = json.loads(json.dumps({"generator_fingerprint": "0" * 64}))
     model = sources.load_model(checkpoints / "refiner.safetensors")
-    save_model(other, model, refiner)
+    save_model(other, model, {"generator_fingerprint": "0" * 64})
     arguments = ("--checkpoint", checkpoints, "--checkpoint", other, "--out", tmp_path / "b")
     assert rs_export("--model=two_stage", *arguments) == 5
     assert "another generator" in capsys.readouterr().err
