@@ -1,8 +1,8 @@
 """The IR-SE50 trunk and its feature pyramid, shared by every inverter.
 
 24 bottleneck units in four stages (3, 4, 14, 3), each stage entered with stride 2, tapped after
-units 6, 20 and 23 (ArcFace's IR-SE50 as used by pSp and StyleTransformer). Widths and input channels
-are configuration: 64/128/256/512 is the published size.
+units 6, 20 and 23 (ArcFace's IR-SE50 as used by pSp and StyleTransformer). Widths and input
+channels are configuration: 64/128/256/512 is the published size.
 """
 
 from typing import NamedTuple

@@ -21,8 +21,8 @@ def feature_distance(prediction: Sequence[Tensor], target: Sequence[Tensor]) -> 
     """Mean over layers of the squared difference of channel-normalised features.
 
     Zhang et al., "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric", CVPR
-    2018, Eq. 1 with every channel weight 1: features are scaled to unit length over the channels at each
-    position, their squared differences summed over channels, averaged over positions and images.
+    2018, Eq. 1 with every channel weight 1: features are scaled to unit length over the channels at
+    each position, their squared differences summed over channels, averaged over positions.
 
     Args:
         prediction: Maps [N, C_l, H_l, W_l], any float dtype.
