@@ -1,0 +1,88 @@
+"""What the README promises of the demo is done: its Python block and its commands, on the photo."""
+
+import glob
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from rs_runtime.cli import run
+from rs_runtime.cli._verbs import group
+from rs_runtime.pipeline import DEMO_BUNDLE
+from tests.readme.pages import PAGES, README, ROOT, blocks, commands
+
+_PHOTO = ROOT / "examples" / "photo.jpg"
+_MEGABYTES = {"rs_train/demo": 40, "rs_runtime/demo": 25}
+
+needs_demo = pytest.mark.skipif(
+    not DEMO_BUNDLE.is_dir(), reason="the demo bundle is not trained yet"
+)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A place where the pages' commands find what they name: a photo, its copy, a bundle."""
+    (tmp_path / "examples").mkdir()
+    shutil.copy(_PHOTO, tmp_path / "examples" / "photo.jpg")
+    shutil.copy(_PHOTO, tmp_path / "photo.jpg")
+    (tmp_path / "bundle").symlink_to(DEMO_BUNDLE, target_is_directory=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@needs_demo
+def test_the_python_block_gives_a_picture(folder):
+    (block,) = [block for block in blocks(README) if block.language == "python"]
+    names: dict = {}
+    exec(compile(block.text, str(README), "exec"), names)
+    size = names["portrait"].reconstruction.shape[0]
+    pictures = [v for v in names.values() if isinstance(v, np.ndarray)]
+    assert [(p.dtype, p.shape) for p in pictures] == [(np.uint8, (size, size, 3))]
+    assert pictures[0].std() > 10
+    assert np.any(pictures[0] != names["portrait"].reconstruction)
+
+
+@needs_demo
+@pytest.mark.parametrize(
+    "page",
+    [page for page in PAGES if any(c.program == "rs-run" for c in commands(page))],
+    ids=lambda page: page.name,
+)
+def test_rs_run_commands_do_what_they_say(page, folder, capsys):
+    for command in commands(page):
+        if command.program != "rs-run":
+            continue
+        argv = []
+        for word in command.argv:
+            argv += sorted(glob.glob(word)) if "*" in word else [word]
+        with pytest.raises(SystemExit) as outcome:
+            run(group, "rs-run", argv)
+        said = capsys.readouterr()
+        assert outcome.value.code == 0, f"{command}: {said.err}"
+        written = [line.removeprefix("wrote ") for line in said.out.splitlines()]
+        for path in written if command.argv[0] != "info" else ():
+            if not path.endswith(".tokens"):
+                Image.open(path).verify()
+        assert written, f"{command} says nothing"
+
+
+@needs_demo
+def test_the_first_command_writes_the_picture_and_the_strip(folder, capsys):
+    command = commands(README)[0]
+    with pytest.raises(SystemExit) as outcome:
+        run(group, "rs-run", list(command.argv))
+    assert outcome.value.code == 0
+    said = capsys.readouterr().out
+    paths = ("examples/photo.sketch.png", "examples/photo.sketch.strip.png")
+    assert all(f"wrote {path}\n" in said for path in paths)
+    with Image.open(paths[0]) as picture, Image.open(paths[1]) as strip:
+        assert strip.width > 3.5 * picture.width  # four panels
+
+
+@pytest.mark.parametrize(("where", "limit"), _MEGABYTES.items())
+def test_what_the_repository_carries_is_small(where, limit):
+    files = [path for path in (ROOT / where).rglob("*") if path.is_file()]
+    if not files:
+        pytest.skip(f"{where} is not trained yet")
+    assert sum(path.stat().st_size for path in files) <= limit * 1_000_000
