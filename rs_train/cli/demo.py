@@ -11,6 +11,7 @@ import click
 
 from rs_runtime.contracts.errors import RefineStyleError, UsageError
 from rs_train.demo_recipe import Stage, stages
+from rs_train.tables.record import machine, write_demo_page
 
 
 @click.command("demo")
@@ -26,7 +27,8 @@ from rs_train.demo_recipe import Stage, stages
 def command(work: Path, only: tuple[str, ...], is_list: bool) -> None:
     """Rebuild the demo from nothing: render, train, adapt, measure.
 
-    Takes hours on a CPU. Finished stages are skipped; WORK/record.json tells what each took.
+    Takes hours on a CPU. Finished stages are skipped; WORK/record.json tells what each took, and
+    WORK/demo.md tells it to people once all are done.
     The result is exported with: rs-export --model two_stage --fp16 --checkpoint WORK/models
 
     Example: rs-train demo --work demo-work
@@ -44,6 +46,10 @@ def command(work: Path, only: tuple[str, ...], is_list: bool) -> None:
         click.echo(f"[{number}/{len(recipe)}] {stage.name}", err=True)
         record[stage.name] = _run(stage, work)
         (work / "record.json").write_text(json.dumps(record, indent=2) + "\n")
+    names = [stage.name for stage in stages()]
+    if all(name in record for name in names):
+        for path in write_demo_page(work, {name: record[name] for name in names}):
+            click.echo(path)
 
 
 def _select(only: tuple[str, ...]) -> list[Stage]:
@@ -69,6 +75,7 @@ def _run(stage: Stage, work: Path) -> dict[str, Any]:
     kept: dict[str, Any] = {
         "command": f"rs-train {subprocess.list2cmdline(stage.argv)}",
         "seconds": round(time.monotonic() - started, 1),
+        "machine": machine(),
     }
     if stage.run:
         record = json.loads((work / stage.run / "record.json").read_text())
