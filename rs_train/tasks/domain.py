@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from rs_runtime.contracts.tokens import TokenSet, write_token_set
 from rs_train.devices import Precision, autocast, pick_device
 from rs_train.domains.description import DomainDescription
-from rs_train.domains.discriminator import PatchDiscriminator
+from rs_train.domains.discriminator import DomainDiscriminator
 from rs_train.domains.parameterisation import TokenParameterisation, add_domain
 from rs_train.domains.pool import HeadPool, Heads, PoolConfig
 from rs_train.generator import Generator
@@ -41,19 +41,19 @@ class Weights:
         direction: CLIP's direction loss between the prompts.
         adversarial: Non-saturating loss of the patch discriminator against the references.
         texture: Sliced Wasserstein distance of ArcFace's features to the references'.
-        structure: 1 - correlation of coarse luminance with the source head.
+        structure: Lack of correlation of local contrast with the source head.
         identity: 1 - cosine of ArcFace's embedding with the source head's.
         penalty: Size of the change.
         l1: Paired: absolute difference to the true picture.
         perceptual: Paired: distance of ArcFace's features to the true picture's.
     """
 
-    direction: float = 1.0
-    adversarial: float = 1.0
+    direction: float = 0.5
+    adversarial: float = 0.3
     texture: float = 1.0
-    structure: float = 2.0
-    identity: float = 0.5
-    penalty: float = 0.01
+    structure: float = 3.0
+    identity: float = 0.3
+    penalty: float = 0.02
     l1: float = 1.0
     perceptual: float = 0.5
 
@@ -68,6 +68,7 @@ class DomainTraining:
         lr: Adam's learning rate of the change.
         decay_from: Share of the steps after which the rate follows a half cosine to zero.
         average: Decay of the exponential average that is written.
+        structure_enough: Correlation of local contrast from which on structure asks for no more.
         discriminator_width: Channels of the discriminator's first layer.
         discriminator_lr: Adam's learning rate of the discriminator.
         r1_gamma: Weight of the R1 penalty.
@@ -82,6 +83,7 @@ class DomainTraining:
     lr: float = 0.01
     decay_from: float = 0.6
     average: float = 0.99
+    structure_enough: float = 0.7
     discriminator_width: int = 32
     discriminator_lr: float = 0.002
     r1_gamma: float = 1.0
@@ -165,8 +167,8 @@ class DomainTask:
         heads = self.pool.take(index.to(self.device))
         with autocast(self.device, self.config.training.precision):
             adapted = self.adapt(heads, self.average)
-        rows = [part for pair in zip(heads.image.split(SAMPLES), adapted.split(SAMPLES), strict=True)
-                for part in pair]  # fmt: skip
+        pairs = zip(heads.image.split(SAMPLES), adapted.split(SAMPLES), strict=True)
+        rows = [row for pair in pairs for row in pair]
         return grid(np.concatenate([to_pixels(row) for row in rows]), SAMPLES)
 
     def finish(self, run_dir: Path, record: dict[str, Any]) -> list[Path]:
@@ -238,12 +240,14 @@ class GuidedDomainTask(DomainTask):
             with torch.no_grad():
                 source, target = (self.clip.embed_text(fill_templates(p)) for p in prompts)
             self.direction = text_direction(source, target)
-        self._fake: Tensor | None = None  # of the step under way, for the discriminator
-        self._real: Tensor | None = None
+        # pictures and feature maps of the step under way, for the discriminator
+        self._fake: tuple[Tensor, list[Tensor]] | None = None
+        self._real: tuple[Tensor, list[Tensor]] | None = None
         self.discriminator = None
         if has_references and config.weights.adversarial:
             training = config.training
-            self.discriminator = PatchDiscriminator(training.discriminator_width)
+            maps = () if arcface is None else arcface.config.channels
+            self.discriminator = DomainDiscriminator(training.discriminator_width, maps)
             self.discriminator.to(self.device, memory_format=torch.channels_last)
             self.modules["discriminator"] = self.discriminator
             self.optimizers["discriminator"] = torch.optim.Adam(
@@ -259,29 +263,42 @@ class GuidedDomainTask(DomainTask):
 
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Every loss whose guide is there."""
-        weights = self.config.weights
-        heads = self.pool.draw(self.config.loop.batch_size)
-        adapted = _place(self.adapt(heads))
-        clamped = adapted.clamp(-1, 1)
-        self._fake = adapted.detach()
-        self._real = _place(batch["image"].to(self.device)) if "image" in batch else None
-        losses = {"structure": structure_loss(heads.image, clamped)}
-        if self.clip is not None and weights.direction:
-            losses["direction"] = self._direction_loss(heads.image, clamped)
+        config = self.config
+        heads = self.pool.draw(config.loop.batch_size)
+        image = _place(self.adapt(heads).clamp(-1, 1))
+        maps = [] if self.arcface is None else self.arcface.features(image)
+        enough = config.training.structure_enough
+        losses = {"structure": structure_loss(heads.image, image, enough=enough)}
+        if self.clip is not None and config.weights.direction:
+            losses["direction"] = self._direction_loss(heads.image, image)
+        if "image" in batch:
+            real = _place(batch["image"].to(self.device))
+            losses |= self._reference_losses(image, maps, real)
+        if self.arcface is not None and config.weights.identity:
+            with torch.no_grad():
+                person = self.arcface.embed(heads.image)
+            losses["identity"] = embedding_distance(self.arcface.embed(image), person)
+        return losses
+
+    def _reference_losses(
+        self, image: Tensor, maps: list[Tensor], real: Tensor
+    ) -> dict[str, Tensor]:
+        """What the references ask for; keeps the pictures for the discriminator's own step."""
+        real_maps = []
+        if self.arcface is not None:
+            with torch.no_grad():
+                real_maps = self.arcface.features(real)
+        losses = {}
+        if maps and self.config.weights.texture:
+            losses["texture"] = texture_distance(maps, real_maps)
         if self.discriminator is not None:
             self.discriminator.requires_grad_(False)
             view = self.config.training.discriminator_view
-            losses["adversarial"] = generator_loss(self.discriminator(augment(adapted, view)))
-        if self.arcface is not None:
-            maps = self.arcface.features(clamped)
-            if self._real is not None and weights.texture:
-                with torch.no_grad():
-                    wanted = self.arcface.features(self._real)
-                losses["texture"] = texture_distance(maps, wanted)
-            if weights.identity:
-                with torch.no_grad():
-                    person = self.arcface.embed(heads.image)
-                losses["identity"] = embedding_distance(self.arcface.embed(clamped), person)
+            losses["adversarial"] = generator_loss(
+                self.discriminator(augment(image, view), maps)
+            )
+            self._fake = (image.detach(), [x.detach() for x in maps])
+            self._real = (real, real_maps)
         return losses
 
     def _direction_loss(self, source: Tensor, adapted: Tensor) -> Tensor:
@@ -296,10 +313,12 @@ class GuidedDomainTask(DomainTask):
         is_penalised = step % training.r1_every == 0
         self.discriminator.requires_grad_(True)
         view = training.discriminator_view
+        (real, real_maps), (fake, fake_maps) = self._real, self._fake
         with autocast(self.device, training.precision):
-            real = augment(self._real, view).requires_grad_(is_penalised)
-            logits = self.discriminator(real)
-            loss = discriminator_loss(logits, self.discriminator(augment(self._fake, view)))
+            real = augment(real, view).requires_grad_(is_penalised)
+            logits = self.discriminator(real, real_maps)
+            fake_logits = self.discriminator(augment(fake, view), fake_maps)
+            loss = discriminator_loss(logits, fake_logits)
         figures = {"discriminator": loss.item()}
         if is_penalised:
             penalty = r1_penalty(logits, real)

@@ -25,13 +25,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pixels[..., person] += 150
         if domain:
             pixels[::4] = 0
+        medium = ("photo", "sketch")[domain]
         Image.fromarray(pixels).save(path / f"{index:06d}.png")
         rows.append(
             {
                 "file": f"{index:06d}.png",
-                "domain": ("photo", "sketch")[domain],
+                "domain": medium,
                 "identity": 1000 + person,
-                "caption": f"a {('photo', 'sketch')[domain]} of a smiling person in {WORDS[person]}",
+                "caption": f"a {medium} of a smiling person in {WORDS[person]}",
                 "parameters": [person / 2] * len(PARAMETER_NAMES),
             }
         )
