@@ -48,16 +48,16 @@ def _renders() -> list[Stage]:
         _render("people", 2400, 2, "--people", "300"),
         _render("extras", 3000, 4, "--extras"),
         _render("validation", 200, 8),
-        *(_render(f"looks-{look}", 600, 3, "--domain", look) for look in _LOOKS),
-        _render("looks-extras", 600, 33, "--extras"),
+        *(_render(f"looks-{look}", 400, 3, "--domain", look) for look in _LOOKS),
+        _render("looks-extras", 400, 33, "--extras"),
         *(
-            _render(f"metric-{look}", 480, 5, "--people", "120", "--domain", look)
+            _render(f"metric-{look}", 360, 5, "--people", "120", "--domain", look)
             for look in _LOOKS
         ),
-        _render("metric-extras", 480, 55, "--people", "120", "--extras"),
-        *(_render(f"references-{domain}", 500, 6, "--domain", domain) for domain in DOMAINS),
-        _render("pairs-photo", 400, 7),
-        *(_render(f"pairs-{domain}", 400, 7, "--domain", domain) for domain in DOMAINS),
+        _render("metric-extras", 360, 55, "--people", "120", "--extras"),
+        *(_render(f"references-{domain}", 400, 6, "--domain", domain) for domain in DOMAINS),
+        _render("pairs-photo", 300, 7),
+        *(_render(f"pairs-{domain}", 300, 7, "--domain", domain) for domain in DOMAINS),
     ]
 
 

@@ -38,6 +38,7 @@ class LoopConfig:
         log_every: Steps between lines of metrics.jsonl (means over them).
         sample_every: Steps between sample grids; 0 for none.
         checkpoint_every: Steps between checkpoints.
+        licence: Of the trained weights, written into their files.
     """
 
     steps: int
@@ -46,6 +47,7 @@ class LoopConfig:
     log_every: int = 20
     sample_every: int = 500
     checkpoint_every: int = 500
+    licence: str = "not stated"
 
 
 class Task(Protocol):
@@ -106,6 +108,7 @@ def run(
             if stop.code:
                 raise _interruption(stop.code)
         record = environment() | {
+            "licence": config.licence,
             "config": dataclasses.asdict(task.config),
             "steps": config.steps,
             "seconds": round(time.monotonic() - started, 1),
