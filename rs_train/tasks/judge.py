@@ -32,7 +32,9 @@ class JudgeTraining:
         lr: Peak learning rate of AdamW, reached after `warmup` steps, then a half cosine to zero.
         warmup: Steps of linear warm-up.
         weight_decay: Of matrices and kernels; vectors have none.
-        margin: Added angle of the identity loss, in radians.
+        margin: Added angle of the identity loss, in radians; grows from 0 over `margin_ramp`.
+        margin_ramp: Share of the steps over which it grows: a full margin from the start hides
+            what tells people apart.
         scale: Factor of the cosines in the identity loss.
         identity_weight: Weight of the identity loss beside other losses.
         attribute_weight: Weight of the attribute regression.
@@ -44,6 +46,7 @@ class JudgeTraining:
     warmup: int = 50
     weight_decay: float = 0.05
     margin: float = 0.3
+    margin_ramp: float = 0.4
     scale: float = 24.0
     identity_weight: float = 0.5
     attribute_weight: float = 1.0
@@ -124,10 +127,12 @@ class JudgeTask:
             lr=config.training.lr,
         )
         self.optimizers = {"model": self.optimizer}
+        self._progress = 0.0  # share of the steps done
 
     def step(self, step: int, batch: dict[str, Tensor]) -> dict[str, float]:
         """One update on one batch of pictures and their indices."""
         training = self.config.training
+        self._progress = step / self.config.loop.steps
         lr = learning_rate(step, self.config.loop.steps, training)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
@@ -160,7 +165,7 @@ class JudgeTask:
             embedding.float(),
             self.prototypes,
             self.labels.identity[index].to(self.device),
-            margin=training.margin,
+            margin=training.margin * min(self._progress / max(training.margin_ramp, 1e-6), 1.0),
             scale=training.scale,
         )
 
