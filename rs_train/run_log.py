@@ -78,6 +78,9 @@ class RunLog:
         lines = self._jsonl.read_text().splitlines()
         kept = [line for line in lines if json.loads(line)["step"] <= start]
         self._jsonl.write_text("".join(line + "\n" for line in kept))
+        if kept:
+            last = json.loads(kept[-1])
+            self.last = {k: v for k, v in last.items() if k not in ("step", "seconds")}
 
 
 def _tensorboard(run_dir: Path) -> Any:
