@@ -137,8 +137,12 @@ def _box(x: Tensor, weight: Tensor, up: int) -> Tensor:
 
 def _per_sample_1x1(matrix: Tensor, x: Tensor) -> Tensor:
     """Apply matrix [N, Cout, Cin] to the channels of x [N, Cin, H, W]."""
-    y = torch.bmm(matrix.to(x.dtype), x.flatten(2))
-    return y.reshape(x.shape[0], matrix.shape[1], *x.shape[2:])
+    matrix = matrix.to(x.dtype)
+    if x.is_contiguous(memory_format=torch.channels_last):
+        # Multiplying from the other side leaves maps in this layout where they are.
+        y = torch.matmul(x.permute(0, 2, 3, 1).flatten(1, 2), matrix.transpose(1, 2))
+        return y.unflatten(1, x.shape[2:]).permute(0, 3, 1, 2)
+    return torch.bmm(matrix, x.flatten(2)).unflatten(2, x.shape[2:])
 
 
 def _low_rank(x: Tensor, P: Tensor, Q: Tensor, weight: Tensor, up: int) -> Tensor:
