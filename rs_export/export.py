@@ -17,7 +17,14 @@ from rs_export.graphs.preprocess import PreprocessRole
 from rs_export.graphs.refiner import refiner_role
 from rs_export.graphs.role import Arrays, RoleGraph
 from rs_export.graphs.synthesis import synthesis_role
-from rs_export.parity import Numbers, check_flow, check_layers, check_role
+from rs_export.parity import (
+    LayerValues,
+    Numbers,
+    check_flow,
+    check_layers,
+    check_role,
+    layer_values,
+)
 from rs_export.portable import finish
 from rs_export.precision import has_large_constants, store_fp16
 from rs_export.sources import Parts
@@ -103,10 +110,11 @@ def _export_role(role: RoleGraph, cases: list[Arrays], fp16: bool, progress: Pro
     refined = len(forms.refined_convs(intermediate))
     flat = forms.expand(intermediate)
     model, precision = finish(flat, role.name), "fp32"
-    measured = {precision: _check(role, model, cases, FP32, refined)}
+    layers = layer_values(role, cases[-1]) if refined else None
+    measured = {precision: _check(role, model, cases, FP32, layers)}
     if fp16 and has_large_constants(flat):
         model, precision = finish(store_fp16(flat), role.name), "fp16_stored"
-        measured[precision] = _check(role, model, cases, FP16_STORED, refined)
+        measured[precision] = _check(role, model, cases, FP16_STORED, layers)
     nodes = f"{refined} refined convolutions, " if refined else ""
     summary = _summary(measured[precision]["outputs"])
     progress(f"{role.name}: {nodes}{model.ByteSize() / 1e6:.2f} MB, {summary}")
@@ -119,12 +127,12 @@ def _check(
     model: onnx.ModelProto,
     cases: list[Arrays],
     tolerance: Tolerance,
-    refined: int,
+    layers: LayerValues | None,
 ) -> dict[str, Any]:
     data = model.SerializeToString()
     measured: dict[str, Any] = {"outputs": check_role(role, data, cases, tolerance)}
-    if refined:
-        measured["layers"] = check_layers(role, data, cases[-1], tolerance)
+    if layers is not None:
+        measured["layers"] = check_layers(data, layers, tolerance)
     return measured
 
 

@@ -1,12 +1,14 @@
 """Checked graphs, domains and golden data as one bundle."""
 
 import io
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from rs_export.compare import FP16_STORED, FP32
 from rs_export.export import Exported, ExportedModel
 from rs_export.portable import tensor_specs
 from rs_export.sources import Parts, Sources
@@ -60,6 +62,7 @@ def pack(
     proofs: dict[str, Any] = {name: role.parity for name, role in exported.roles.items()}
     if exported.flow:
         proofs["inversion"] = exported.flow
+    proofs["tolerances"] = {"fp32": asdict(FP32), "fp16_stored": asdict(FP16_STORED)}
     manifest = Manifest(
         model=sources.model,
         layer_table=parts.generator.table,

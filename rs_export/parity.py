@@ -8,6 +8,7 @@ convolution.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 from unittest import mock
 
@@ -63,15 +64,38 @@ def check_role(
     return worst
 
 
-def check_layers(
-    role: TracedRole, graph: bytes, inputs: Mapping[str, np.ndarray], tolerance: Tolerance
-) -> dict[str, Numbers]:
+@dataclass(frozen=True)
+class LayerValues:
+    """Every refined layer's result, and "image_float", for one input of the synthesis.
+
+    Attributes:
+        inputs: The input.
+        pytorch: Computed by PyTorch in fp32.
+        oracle: Computed with the oracle in place of every refined convolution.
+    """
+
+    inputs: Mapping[str, np.ndarray]
+    pytorch: Arrays
+    oracle: Arrays
+
+
+def layer_values(role: TracedRole, inputs: Mapping[str, np.ndarray]) -> LayerValues:
+    """Compute what the layers of a synthesis must give."""
+    with _layers(_plain_convolve) as pytorch:
+        image = role.reference(inputs)["image_float"]
+    with _layers(_oracle_convolve) as oracle:
+        oracle_image = role.reference(inputs)["image_float"]
+    return LayerValues(
+        inputs, pytorch | {"image_float": image}, oracle | {"image_float": oracle_image}
+    )
+
+
+def check_layers(graph: bytes, values: LayerValues, tolerance: Tolerance) -> dict[str, Numbers]:
     """Compare every refined layer of a synthesis, and its float image, three ways.
 
     Args:
-        role: The synthesis.
         graph: The file under test; its layers' results are named as in the layer table.
-        inputs: What to run it on.
+        values: What they must give.
         tolerance: What may differ between the graph and the others; PyTorch and the oracle have to
             agree to fp32 whatever the graph is stored in.
 
@@ -81,14 +105,9 @@ def check_layers(
     Raises:
         NumericsError: A difference beyond the tolerance.
     """
-    with _layers(_plain_convolve) as pytorch:
-        image = role.reference(inputs)["image_float"]
-    pytorch["image_float"] = image
-    with _layers(_oracle_convolve) as oracle:
-        oracle_image = role.reference(inputs)["image_float"]
-    oracle["image_float"] = oracle_image
+    pytorch, oracle = values.pytorch, values.oracle
     opened = modify_outputs(onnx.load_from_string(graph), outputs=list(pytorch))
-    found = run_graph(role.name, opened.SerializeToString(), inputs)
+    found = run_graph("synthesis", opened.SerializeToString(), values.inputs)
     pairs = {
         "graph_pytorch": (found, pytorch, tolerance),
         "graph_oracle": (found, oracle, tolerance),

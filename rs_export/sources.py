@@ -1,6 +1,5 @@
 """Which files a model is exported from, and whether they belong together."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +8,14 @@ from typing import Any
 from torch import nn
 
 from rs_export.models import MODELS, PART_OF_KIND
-from rs_runtime.contracts.errors import IncompatibleError, ResourceError, UsageError
+from rs_runtime.contracts.errors import (
+    IncompatibleError,
+    MalformedFileError,
+    ResourceError,
+    UsageError,
+)
 from rs_runtime.contracts.files import read_file, sha256_hex
+from rs_runtime.contracts.strict_json import parse_json
 from rs_train.checkpoint import load_model, read_record
 from rs_train.generator import Generator
 
@@ -156,7 +161,7 @@ def _check_fits(part: str, path: Path, network: nn.Module, generator: Generator)
 
 def _read_json(path: Path) -> dict[str, Any]:
     data = read_file(path, max_bytes=_MAX_JSON_BYTES, what="reconstruction record")
-    try:
-        return json.loads(data)
-    except ValueError as error:
-        raise UsageError(f"{path}: not JSON", found=str(error)) from error
+    value = parse_json(data, str(path))
+    if not isinstance(value, dict):
+        raise MalformedFileError(f"{path}: not an object", found=type(value).__name__)
+    return value

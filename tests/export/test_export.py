@@ -9,7 +9,7 @@ from rs_export.compare import FP32
 from rs_export.export import ExportedModel, export_model, role_graphs
 from rs_export.forms import expand, refined_convs
 from rs_export.graphs.role import Arrays
-from rs_export.parity import check_layers, check_role, run_graph
+from rs_export.parity import check_layers, check_role, layer_values, run_graph
 from rs_export.portable import MAX_OPSET, check_flat, finish
 from rs_export.sources import Parts, find_sources, load_parts
 from rs_runtime.contracts.errors import NumericsError
@@ -131,7 +131,7 @@ def test_a_wrong_constant_is_found_at_its_layer(
     graph = perturbed(finish(expand(traced["synthesis"]), "synthesis"), constant, 1.01)
     inputs = cases["synthesis"][-1]
     with pytest.raises(NumericsError, match=f"graph_pytorch {layer} is beyond"):
-        check_layers(role, graph, inputs, FP32)
+        check_layers(graph, layer_values(role, inputs), FP32)
     with pytest.raises(NumericsError, match=r"synthesis\.image"):
         check_role(role, graph, [inputs], FP32)
 
