@@ -71,7 +71,9 @@ def _folders(prefix: str, *names: str) -> tuple[str, ...]:
 
 
 def _networks() -> list[Stage]:
-    inverter = "inverter --generator models/generator.safetensors --judge models/arcface.safetensors"
+    inverter = (
+        "inverter --generator models/generator.safetensors --judge models/arcface.safetensors"
+    )
     data = ("--data", "data/photo=0.7", "--data", "data/extras=0.3")
     data = (*data, "--validation", "data/validation")
     base = ("--base", "models/base_inverter.safetensors")
@@ -124,9 +126,10 @@ def _tables() -> list[Stage]:
         *("--held-out", "data/held-out", "--out", "results"),
     )
     control = ("--control", "models/control.safetensors")
+    record = ("--reconstruction", "models/reconstruction.json")
     sets = ("--tokens", "models/domains", "--ceilings", "models/ceilings")
     sets = (*sets, "--text-only", "models/text-only")
     return [
-        Stage("eval inversion", ("eval", "inversion", *models, *control)),
+        Stage("eval inversion", ("eval", "inversion", *models, *control, *record)),
         Stage("eval domains", ("eval", "domains", *models, *sets)),
     ]

@@ -1,5 +1,6 @@
 """rs-train eval inversion | domains"""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import click
 
 from rs_runtime.contracts.errors import UsageError
+from rs_runtime.contracts.files import write_atomic
 
 _file = click.Path(path_type=Path)
 _INVERSION = """\
@@ -54,6 +56,13 @@ def _shared(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--control", "control_path", type=_file, help="The base inverter trained on.")
 @click.option("--count", type=click.IntRange(2), default=500, show_default=True)
 @click.option("--extras-count", type=click.IntRange(2), default=200, show_default=True)
+@click.option(
+    "--reconstruction",
+    "reconstruction_path",
+    type=_file,
+    help="Also write the record from which a bundle warns of unknown kinds of picture.",
+)
+@click.option("--knows", default="rendered portraits", show_default=True, help="The known kind.")
 def inversion(
     generator_path: Path,
     base_path: Path,
@@ -66,6 +75,8 @@ def inversion(
     control_path: Path | None,
     count: int,
     extras_count: int,
+    reconstruction_path: Path | None,
+    knows: str,
 ) -> None:
     """Compare the inverters on portraits and on portraits with out-of-domain extras.
 
@@ -74,7 +85,11 @@ def inversion(
     """
     from rs_train.checkpoint import load_model
     from rs_train.tables.heldout import render_held_out
-    from rs_train.tables.inversion import inversion_markdown, inversion_table
+    from rs_train.tables.inversion import (
+        inversion_markdown,
+        inversion_table,
+        reconstruction_record,
+    )
     from rs_train.tables.page import write_page
 
     generator = load_model(generator_path, expect="generator")
@@ -94,6 +109,11 @@ def inversion(
     rows = inversion_table(generator, models, sets, network)
     table = inversion_markdown(rows)
     click.echo(table)
+    if reconstruction_path is not None:
+        two_stage = next(row for row in rows if row.model == "two-stage")
+        record = reconstruction_record(two_stage, knows)
+        write_atomic(reconstruction_path, (json.dumps(record, indent=2) + "\n").encode())
+        click.echo(reconstruction_path)
     about = _INVERSION.format(seed=seed)
     for path in write_page(out, "inversion", "Inversion", rows, table, about):
         click.echo(path)
@@ -166,3 +186,23 @@ def _read(path: Path, generator: Any) -> Any:
     from rs_runtime.contracts.tokens import read_token_set
 
     return read_token_set(path, table=generator.table, fingerprint=generator.fingerprint())
+
+
+@command.command("strips")
+@click.option("--bundle", type=_file, help="The bundle; the demo's by default.")
+@click.option("--seed", type=click.IntRange(0), default=9001, show_default=True)
+@click.option("--index", "indices", type=int, multiple=True, default=(0, 1, 2), show_default=True)
+@click.option("--extras", is_flag=True, help="Heads with out-of-domain extras.")
+@click.option("--out", type=_file, default=Path("docs/images"), show_default=True)
+def strips(
+    bundle: Path | None, seed: int, indices: tuple[int, ...], extras: bool, out: Path
+) -> None:
+    """Draw held-out heads in every domain of a bundle, with the true render beside each.
+
+    Example: rs-train eval strips --index 3 --index 8
+    """
+    from rs_runtime.pipeline import load
+    from rs_train.tables.strips import write_strips
+
+    for path in write_strips(load(bundle), out, seed=seed, indices=indices, extras=extras):
+        click.echo(path)

@@ -78,3 +78,19 @@ def inversion_markdown(rows: list[InversionRow]) -> str:
             f"| {m.feature_distance:.4f} | {m.identity:.3f} | {m.mse_p99:.4f} |"
         )
     return "\n".join(lines) + "\n"
+
+
+def reconstruction_record(row: InversionRow, knows: str) -> dict[str, float | int | str]:
+    """What rs-export puts into a bundle, so that it warns of pictures of an unknown kind.
+
+    Args:
+        row: The exported model on pictures of the kind that it knows.
+        knows: That kind, as in "this bundle knows rendered portraits".
+    """
+    measured = row.measured
+    return {
+        "mse_p50": round(measured.mse_p50, 6),
+        "mse_p99": round(measured.mse_p99, 6),
+        "pictures": measured.count,
+        "knows": knows,
+    }

@@ -26,7 +26,8 @@ class Measured:
     Attributes:
         count: Number of pictures.
         mse: Squared error on the scale [-1, 1].
-        mse_p99: 99th percentile of the pictures' squared errors.
+        mse_p50: Median of the pictures' squared errors.
+        mse_p99: Their 99th percentile.
         feature_distance: LPIPS-type distance on the metric network's features.
         identity: Cosine of the metric network's identities, to the person's reference picture.
         background: Squared error over the background alone.
@@ -36,6 +37,7 @@ class Measured:
 
     count: int
     mse: float
+    mse_p50: float
     mse_p99: float
     feature_distance: float
     identity: float
@@ -68,6 +70,7 @@ def measure(
     return Measured(
         count=len(images),
         mse=float(mse.mean()),
+        mse_p50=float(np.median(mse.numpy())),
         mse_p99=float(np.percentile(mse.numpy(), 99)),
         feature_distance=float(
             mean_of(lambda a, b: feature_distance(network, a, b), images, truth).mean()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from rs_runtime.contracts.manifest import Reconstruction
 from rs_runtime.contracts.tokens import TokenSet
 from rs_train.domains.codes import Codes, invert
 from rs_train.generator import Generator, GeneratorConfig
@@ -22,7 +23,13 @@ from rs_train.tables.domains import (
     restyle,
 )
 from rs_train.tables.heldout import HeldOut, render_held_out
-from rs_train.tables.inversion import inversion_markdown, inversion_table, synthesize
+from rs_train.tables.inversion import (
+    InversionRow,
+    inversion_markdown,
+    inversion_table,
+    reconstruction_record,
+    synthesize,
+)
 from rs_train.tables.measure import measure, quantised
 from rs_train.tables.page import write_page
 
@@ -81,8 +88,12 @@ def test_pictures_against_themselves(network: MetricNetwork) -> None:
     assert same.frechet == pytest.approx(0, abs=1e-6)
     other = measure(network, -image, image, image, background)
     assert other.mse == pytest.approx(4 * image.square().mean().item(), rel=1e-4)
-    assert other.mse_p99 >= other.mse
+    assert other.mse_p99 >= other.mse_p50 > 0
     assert other.feature_distance > 0.01
+    row = InversionRow("in domain", "two-stage", other, 1.0)
+    limits = Reconstruction(**reconstruction_record(row, "noise"))
+    assert limits.mse_p99 == pytest.approx(other.mse_p99, abs=1e-6)
+    assert (limits.pictures, limits.knows) == (COUNT, "noise")
 
 
 def test_inversion_rows_refer_to_the_first_model(
