@@ -34,7 +34,7 @@ def render_held_out(
     Raises:
         UsageError: The folder holds another render.
     """
-    folder = root / f"{domain}{'-extras' if extras else ''}-{size}-{seed}"
+    folder = root / f"{domain}{'-extras' if extras else ''}-{size}-{seed}-{count}"
     settings = RenderSettings(count, size, seed, domain, extras, masks=True)
     for _ in render_folder(folder, settings, workers):
         pass
