@@ -34,6 +34,26 @@ def random_directions(count: int, dimension: int, like: Tensor) -> Tensor:
     return F.normalize(torch.randn(count, dimension, dtype=like.dtype, device=like.device), dim=1)
 
 
+def neighbourhoods(image: Tensor, pool: int = 4) -> Tensor:
+    """Coarse colours around each place, with the place itself, as a feature map.
+
+    Args:
+        image: [N, 3, H, W] in [-1, 1].
+        pool: Pooling factor.
+
+    Returns:
+        [N, 29, H / pool, W / pool]: the colours of 3 x 3 pooled cells, then x and y in [-2, 2]:
+        heads are aligned, so a palette has its places.
+    """
+    pooled = F.avg_pool2d(image.float(), pool)
+    n, _, height, width = pooled.shape
+    colours = F.unfold(F.pad(pooled, (1,) * 4, mode="replicate"), 3).reshape(n, 27, height, width)
+    down = torch.linspace(-2, 2, height, device=image.device)
+    right = torch.linspace(-2, 2, width, device=image.device)
+    place = torch.stack(torch.meshgrid(down, right, indexing="ij")).flip(0)
+    return torch.cat([colours, place.expand(n, -1, -1, -1)], dim=1)
+
+
 def texture_distance(
     maps_a: list[Tensor], maps_b: list[Tensor], *, directions: int = 32, positions: int = 2048
 ) -> Tensor:

@@ -23,7 +23,7 @@ from rs_train.losses.adversarial import discriminator_loss, generator_loss, r1_p
 from rs_train.losses.direction import direction_loss, text_direction
 from rs_train.losses.identity import embedding_distance
 from rs_train.losses.perceptual import perceptual_loss
-from rs_train.losses.sliced_wasserstein import texture_distance
+from rs_train.losses.sliced_wasserstein import neighbourhoods, texture_distance
 from rs_train.losses.structure import structure_loss
 from rs_train.perceptual.arcface import ArcFace
 from rs_train.perceptual.augment import Augmentation, apply_view, augment, draw_view
@@ -40,7 +40,8 @@ class Weights:
     Attributes:
         direction: CLIP's direction loss between the prompts.
         adversarial: Non-saturating loss of the patch discriminator against the references.
-        texture: Sliced Wasserstein distance of ArcFace's features to the references'.
+        texture: Sliced Wasserstein distance of coarse colours and of ArcFace's features to the
+            references'.
         structure: Lack of correlation of local contrast with the source head.
         identity: 1 - cosine of ArcFace's embedding with the source head's.
         penalty: Size of the change.
@@ -289,8 +290,10 @@ class GuidedDomainTask(DomainTask):
             with torch.no_grad():
                 real_maps = self.arcface.features(real)
         losses = {}
-        if maps and self.config.weights.texture:
-            losses["texture"] = texture_distance(maps, real_maps)
+        if self.config.weights.texture:
+            losses["texture"] = texture_distance(
+                [neighbourhoods(image), *maps], [neighbourhoods(real), *real_maps]
+            )
         if self.discriminator is not None:
             self.discriminator.requires_grad_(False)
             view = self.config.training.discriminator_view
