@@ -5,9 +5,8 @@ ONNX exporter turns into one node each. The operator computes what the layer com
 can still be run there.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from unittest import mock
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 import onnx.defs
 import onnxscript
@@ -21,6 +20,9 @@ from rs_train.generator.tokens import LayerTokens
 DOMAIN = "rs"
 OP_TYPE = "RefinedConv"
 INPUTS = ("x", "weight", "style", "P", "Q", "style_offset", "modulation")
+
+# layer, x [N, Cin, H, W], style [N, Cin], tokens, form -> y, as `SynthesisLayer.convolve`.
+Convolve = Callable[[SynthesisLayer, Tensor, Tensor, LayerTokens, Form], Tensor]
 
 
 @torch.library.custom_op("rs::refined_conv", mutates_args=())
@@ -76,13 +78,25 @@ def _convolve(
 
 
 @contextmanager
-def as_nodes() -> Iterator[None]:
-    """Let every refined layer of every generator call the operator instead of plain torch.
+def convolving_by(convolve: Convolve) -> Iterator[None]:
+    """Let every refined layer of every generator compute its convolution by `convolve`.
+
+    Not for several threads at once: the layers' class is what changes.
+    """
+    plain = SynthesisLayer.convolve
+    SynthesisLayer.convolve = convolve
+    try:
+        yield
+    finally:
+        SynthesisLayer.convolve = plain
+
+
+def as_nodes() -> AbstractContextManager[None]:
+    """Let every refined layer call the operator instead of plain torch.
 
     All four of P, Q, style_offset and modulation must be given to the synthesis.
     """
-    with mock.patch.object(SynthesisLayer, "convolve", _convolve):
-        yield
+    return convolving_by(_convolve)
 
 
 def _schema() -> onnx.defs.OpSchema:

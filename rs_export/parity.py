@@ -6,11 +6,9 @@ graph, PyTorch, and the oracle of `rs_runtime.reference` in float64 in place of 
 convolution.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
-from unittest import mock
 
 import numpy as np
 import onnx
@@ -21,13 +19,14 @@ from torch import Tensor
 from rs_export.compare import FP32, Tolerance, require
 from rs_export.flow import invert
 from rs_export.graphs.role import Arrays, RoleGraph, TracedRole
+from rs_export.intermediate import Convolve, convolving_by
 from rs_runtime.contracts.layers import LayerTable
 from rs_runtime.engines.onnxruntime_engine import OnnxRuntimeEngine
 from rs_runtime.reference import refined_layer
+from rs_train.generator.refined_conv import Form
 from rs_train.generator.synthesis import SynthesisLayer
 from rs_train.generator.tokens import LayerTokens
 
-Convolve = Callable[[SynthesisLayer, Tensor, Tensor, LayerTokens, Any], Tensor]
 Numbers = dict[str, dict[str, float | None]]
 _plain_convolve = SynthesisLayer.convolve
 
@@ -153,7 +152,7 @@ def check_flow(
 
 
 def _oracle_convolve(
-    layer: SynthesisLayer, x: Tensor, style: Tensor, tokens: LayerTokens, form: Any
+    layer: SynthesisLayer, x: Tensor, style: Tensor, tokens: LayerTokens, form: Form
 ) -> Tensor:
     """Let the oracle compute a layer in float64."""
     arrays = {name: value.double().numpy() for name, value in tokens._asdict().items()}
@@ -175,13 +174,13 @@ def _layers(convolve: Convolve) -> Iterator[Arrays]:
     results: Arrays = {}
 
     def recorded(
-        layer: SynthesisLayer, x: Tensor, style: Tensor, tokens: LayerTokens, form: Any
+        layer: SynthesisLayer, x: Tensor, style: Tensor, tokens: LayerTokens, form: Form
     ) -> Tensor:
         y = convolve(layer, x, style, tokens, form)
         results[layer.layer.name] = y.numpy()
         return y
 
-    with mock.patch.object(SynthesisLayer, "convolve", recorded):
+    with convolving_by(recorded):
         yield results
 
 
