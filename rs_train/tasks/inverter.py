@@ -132,9 +132,7 @@ class InverterTask:
         self.device = pick_device()
         layout = torch.channels_last
         self.generator = _frozen(generator).to(self.device, memory_format=layout)
-        self.judge = None
-        if judge is not None:
-            self.judge = _frozen(judge).to(self.device, memory_format=layout)
+        self.judge = judge and _frozen(judge).to(self.device, memory_format=layout)
         self.model = model.to(self.device, memory_format=layout).train().requires_grad_(True)
         self.modules: dict[str, nn.Module] = {"model": self.model}
         self.validation = validation
@@ -205,7 +203,8 @@ class InverterTask:
         return grid(pixels.reshape(-1, *pixels.shape[2:]), columns)
 
     def finish(self, run_dir: Path, record: dict[str, Any]) -> list[Path]:
-        """Write the model, fp16."""
+        """Write the model, fp16, with the name of the generator that it belongs to."""
+        record = record | {"generator_fingerprint": self.generator.fingerprint()}
         save_model(self.out, self.model.eval(), record, dtype=torch.float16)
         return [self.out]
 
