@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from rs_runtime.contracts.errors import UsageError, escape_text
+from rs_runtime.contracts.errors import ResourceError, UsageError, escape_text
 
 if TYPE_CHECKING:
     from rs_runtime.contracts.tokens import TokenSet
@@ -73,10 +73,12 @@ class ChosenDomains:
     Attributes:
         pairs: Token sets and strengths.
         label: How file names and captions call them: "sketch", "sketch+oil=0.5"; may be empty.
+        files: Files that they were read from, those of the bundle left out.
     """
 
     pairs: list[tuple[TokenSet, float]]
     label: str
+    files: list[Path]
 
 
 def choose_domains(runtime: Runtime, texts: Sequence[str]) -> ChosenDomains:
@@ -90,8 +92,9 @@ def choose_domains(runtime: Runtime, texts: Sequence[str]) -> ChosenDomains:
     from rs_runtime.domains import parse_domain
 
     pairs = list(runtime.mixes(list(texts), 1)[0])
-    label = "+".join(parse_domain(text, runtime.domains).label for text in texts)
-    return ChosenDomains(pairs, label)
+    requests = [parse_domain(text, runtime.domains) for text in texts]
+    label = "+".join(request.label for request in requests)
+    return ChosenDomains(pairs, label, [own.path for own in requests if own.path is not None])
 
 
 def place_outputs(out: str | None, names: Sequence[Path], *, several: bool) -> list[Path]:
@@ -106,7 +109,7 @@ def place_outputs(out: str | None, names: Sequence[Path], *, several: bool) -> l
     Raises:
         UsageError: A file where a folder is needed, a suffix that no picture has, or two inputs
             that would be written to one name.
-        OSError: The folder cannot be made.
+        ResourceError: The folder cannot be made.
     """
     from rs_runtime.image_io import OUTPUT_SUFFIXES
 
@@ -116,7 +119,14 @@ def place_outputs(out: str | None, names: Sequence[Path], *, several: bool) -> l
         folder = Path(out)
         if os.path.lexists(folder) and not folder.is_dir():
             raise UsageError(f"--out {out}: a file is there", expected="a folder for the results")
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ResourceError(
+                f"--out {out}: the folder cannot be made",
+                found=error.strerror or type(error).__name__,
+                hint="choose a folder that you may write to",
+            ) from error
         outputs = [folder / name.name for name in names]
     elif Path(out).suffix.lower() not in OUTPUT_SUFFIXES:
         raise UsageError(

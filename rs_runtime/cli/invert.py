@@ -89,6 +89,7 @@ def command(
     rs-run invert photo.jpg --domain sketch.tokens
     rs-run invert *.jpg -d sketch=0.6 -d oil=0.4 --out results/
     """
+    from rs_runtime.image_io import refuse_overwriting
     from rs_runtime.pipeline import load
 
     if save_tokens is not None and len(photos) > 1:
@@ -98,6 +99,8 @@ def command(
     suffix = f".{chosen.label or 'inverted'}.png"
     beside = [Path(photo).with_name(Path(photo).stem + suffix) for photo in photos]
     outputs = place_outputs(out, beside, several=len(photos) > 1)
+    if save_tokens is not None:
+        refuse_overwriting(Path(save_tokens), [*photos, *chosen.files])
     work = _Work(runtime, chosen, photos, strip, image_strength, save_tokens)
     results = []
     for photo, output in zip(photos, outputs, strict=True):
