@@ -9,6 +9,7 @@ engine and every binding agrees. Adding tokens (``mixing``) is the one exception
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from collections.abc import Sequence
@@ -251,13 +252,19 @@ class Runtime:
             uint8 [R, R, 3] for one seed, [N, R, R, 3] for a list.
 
         Raises:
-            UsageError: A seed out of range or an unknown domain.
+            UsageError: A seed out of range, an unknown domain, or a truncation that is not finite.
             IncompatibleError: The bundle has no mapping graph.
         """
-        single = isinstance(seeds, int)
+        single = isinstance(seeds, int | np.integer)
         numbers = [seeds] if single else list(seeds)
         if not numbers or not all(0 <= seed <= MAX_SEED for seed in numbers):
             raise UsageError("a seed is out of range", expected=f"0 to {MAX_SEED}")
+        if not math.isfinite(truncation_psi):
+            raise UsageError(
+                "truncation must be a finite number",
+                found=str(truncation_psi),
+                expected="for example 0.7",
+            )
         shapes = self._roles.input_shapes("mapping")
         z = np.stack([np.random.RandomState(seed).randn(shapes["z"][-1]) for seed in numbers])
         psi = np.full(shapes["truncation_psi"], truncation_psi, np.float32)

@@ -141,10 +141,22 @@ CASES = {
     "unknown provider": Case(2, ("cdua", "cuda"), [*INVERT, "--provider", "cdua"]),
     "absent provider": Case(6, ("coreml", "found cpu"), [*INVERT, "--provider", "coreml"]),
     "output would replace the photo": Case(2, ("input",), [*INVERT, "--out", "photo.jpg"]),
+    "saved tokens would replace the photo": Case(
+        2, ("input photo.jpg",), [*INVERT, "--save-tokens", "./photo.jpg"]
+    ),
+    "saved tokens would replace the domain": Case(
+        2,
+        ("input own.tokens",),
+        [*INVERT, "--domain", "own.tokens", "--save-tokens", "own.tokens"],
+        lambda folder: shutil.copy(folder / "tiny/domains/sketch.tokens", folder / "own.tokens"),
+    ),
     "output of unknown format": Case(2, (".png",), [*INVERT, "--out", "x.bmp"]),
     "output in no folder": Case(6, ("gone/x.png", "folder"), [*INVERT, "--out", "gone/x.png"]),
     "output folder is a file": Case(
         2, ("old.png",), ["invert", "photo.jpg", "photo.jpg", *INVERT[2:]]
+    ),
+    "output folder inside a file": Case(
+        6, ("old.png/new", "cannot be made"), [*INVERT, "--out", "old.png/new/"]
     ),
     "two results of one name": Case(
         2,
@@ -161,6 +173,9 @@ CASES = {
         2,
         ("not an inverted picture",),
         ["synth", "--tokens", "tiny/domains/sketch.tokens", *INVERT[2:]],
+    ),
+    "truncation that is no number": Case(
+        2, ("truncation",), ["synth", "--truncation", "nan", *INVERT[2:]]
     ),
     "seed and tokens": Case(2, ("--seed",), ["synth", "--seed", "1", "--tokens", "x.tokens"]),
     "info of a damaged token set": Case(3, ("bad.tokens",), ["info", "bad.tokens"], corrupt_tokens),

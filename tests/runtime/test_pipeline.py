@@ -142,6 +142,7 @@ def test_random_heads_follow_seed_psi_and_domain(runtime):
     for seeds in (-1, [], [2**32]):
         with pytest.raises(UsageError, match="seed"):
             runtime.synth(seeds)
+    np.testing.assert_array_equal(runtime.synth(np.int64(3)), runtime.synth(3))
 
 
 def test_token_sets_of_other_generators_are_refused(runtime, folder, tmp_path):
