@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -154,21 +154,26 @@ def _token_facts(token_set: TokenSet) -> dict[str, Any]:
 
 
 def _parity(proofs: Mapping[str, Any]) -> dict[str, str]:
-    """One line for each role and precision: its worst tensor."""
+    """One line for each role and precision: its worst tensor; a manifest may hold other facts."""
     lines = {}
     for role, by_precision in proofs.items():
-        for precision, tree in by_precision.items():
-            measured = _flat(tree) if isinstance(tree, Mapping) else {}
-            decibels = [float(v) for key, v in measured.items() if _is_decibel(key) and v != "null"]
-            count = sum(map(_is_decibel, measured))
-            if count:
-                worst = f"at least {min(decibels):.0f} dB" if decibels else "identical"
-                lines[f"{role} {precision}"] = f"{worst} over {count} tensors"
+        for precision, tree in by_precision.items() if isinstance(by_precision, Mapping) else ():
+            ratios = list(_decibels(tree))
+            finite = [ratio for ratio in ratios if isinstance(ratio, int | float)]
+            if ratios:
+                worst = f"at least {min(finite):.0f} dB" if finite else "identical"
+                lines[f"{role} {precision}"] = f"{worst} over {len(ratios)} tensors"
     return lines
 
 
-def _is_decibel(key: str) -> bool:
-    return key.rpartition(".")[2] == "psnr_db"
+def _decibels(tree: Any) -> Iterator[Any]:
+    """Every `psnr_db` below; None where nothing differs."""
+    if isinstance(tree, Mapping):
+        for key, item in tree.items():
+            if key == "psnr_db":
+                yield item
+            else:
+                yield from _decibels(item)
 
 
 def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -205,6 +205,7 @@ def manifest_and_contents() -> tuple[Manifest, dict[str, bytes]]:
                 }
             },
             "preprocess": {"fp32": {"image": {"max_abs": 0.0, "psnr_db": None}}},
+            "remark": "a manifest may hold facts of any shape here",
         },
         licences={"weights": "CC0-1.0"},
         record={"command": "tests"},
