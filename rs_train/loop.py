@@ -6,6 +6,7 @@ import io
 import json
 import math
 import os
+import pickle
 import signal
 import sys
 import time
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from rs_runtime.contracts.errors import IncompatibleError, NumericsError
+from rs_runtime.contracts.files import write_atomic
 from rs_train.data import batch_indices
 from rs_train.records import environment
 from rs_train.run_log import RunLog
@@ -114,7 +116,8 @@ def run(
             "seconds": round(time.monotonic() - started, 1),
             "figures": log.last,
         }
-    (run_dir / "record.json").write_text(json.dumps(record, indent=2, default=str) + "\n")
+    text = json.dumps(record, indent=2, default=str) + "\n"
+    write_atomic(run_dir / "record.json", text.encode())
     return task.finish(run_dir, record)
 
 
@@ -144,8 +147,6 @@ def _config_hash(task: Task, config: LoopConfig) -> str:
 
 
 def _save(task: Task, config: LoopConfig, run_dir: Path, step: int, seconds: float) -> None:
-    from rs_runtime.contracts.files import write_atomic
-
     state = {
         "step": step,
         "seconds": seconds,
@@ -170,7 +171,7 @@ def _resume(task: Task, config: LoopConfig, run_dir: Path) -> tuple[int, float]:
     for path in reversed(_checkpoints(run_dir)):
         try:
             state = torch.load(path, weights_only=True)
-        except (OSError, RuntimeError, EOFError, ValueError):
+        except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError):
             print(f"{path}: unreadable, trying the one before", file=sys.stderr)
             continue
         if state["config_hash"] != _config_hash(task, config):

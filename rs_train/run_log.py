@@ -75,12 +75,16 @@ class RunLog:
         # A killed run may have logged steps beyond its last checkpoint; they will come again.
         if not self._jsonl.exists():
             return
-        lines = self._jsonl.read_text().splitlines()
-        kept = [line for line in lines if json.loads(line)["step"] <= start]
+        kept = []
+        for line in self._jsonl.read_text().splitlines():
+            try:
+                logged = json.loads(line)
+            except ValueError:  # the process was killed while it wrote this line, the last one
+                break
+            if logged["step"] <= start:
+                kept.append(line)
+                self.last = {k: v for k, v in logged.items() if k not in ("step", "seconds")}
         self._jsonl.write_text("".join(line + "\n" for line in kept))
-        if kept:
-            last = json.loads(kept[-1])
-            self.last = {k: v for k, v in last.items() if k not in ("step", "seconds")}
 
 
 def _tensorboard(run_dir: Path) -> Any:

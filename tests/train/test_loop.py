@@ -98,13 +98,24 @@ def test_resume_is_bit_exact(tmp_path):
     assert set(left) <= set(right) | {7}
 
 
-def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(tmp_path):
+@pytest.mark.parametrize("damage", [lambda data: data[:100], lambda data: b"x" * len(data)])
+def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(tmp_path, damage):
     (whole,) = train(tmp_path)
     expected = whole.read_text()
     newest = max(tmp_path.glob("checkpoint-*.pt"))
-    newest.write_bytes(newest.read_bytes()[:100])
+    newest.write_bytes(damage(newest.read_bytes()))
     (again,) = train(tmp_path)
     assert again.read_text() == expected
+
+
+def test_a_log_that_was_cut_in_a_line_goes_on(tmp_path):
+    train(tmp_path, loop=replace(LOOP, steps=8))
+    log = tmp_path / "metrics.jsonl"
+    with log.open("a") as file:
+        file.write('{"step": 10, "seco')
+    train(tmp_path)
+    steps = [json.loads(line)["step"] for line in log.read_text().splitlines()]
+    assert steps == [2, 4, 6, 8, 10, 12]
 
 
 def test_not_a_number_stops_the_run_and_keeps_the_last_checkpoint(tmp_path):
