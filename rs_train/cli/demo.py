@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from rs_runtime.contracts.errors import RefineStyleError, UsageError
+from rs_runtime.contracts.files import write_atomic
 from rs_train.demo_recipe import Stage, stages
 from rs_train.tables.record import machine, write_demo_page
 
@@ -45,7 +46,7 @@ def command(work: Path, only: tuple[str, ...], is_list: bool) -> None:
             continue
         click.echo(f"[{number}/{len(recipe)}] {stage.name}", err=True)
         record[stage.name] = _run(stage, work)
-        (work / "record.json").write_text(json.dumps(record, indent=2) + "\n")
+        write_atomic(work / "record.json", (json.dumps(record, indent=2) + "\n").encode())
     names = [stage.name for stage in stages()]
     if all(name in record for name in names):
         for path in write_demo_page(work, {name: record[name] for name in names}):
