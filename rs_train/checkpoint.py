@@ -87,7 +87,11 @@ def load_model(path: Path, expect: str | None = None) -> nn.Module:
         model = cls(TypeAdapter(config_class).validate_python(header["config"]))
         model.load_state_dict(safetensors.torch.load(data))
     except (ValidationError, RuntimeError, safetensors.SafetensorError) as error:
-        raise MalformedFileError(f"{path}: {str(error).splitlines()[0]}") from error
+        raise MalformedFileError(
+            f"{path}: its configuration and tensors do not form a {kind}",
+            found=" ".join(str(error).split())[:300],
+            hint="get the file again, or train the model again with this version",
+        ) from error
     return model.eval().requires_grad_(False)
 
 

@@ -37,6 +37,8 @@ def load(cls: type[T], preset: str | Path, overrides: Iterable[str] = ()) -> T:
         target = data
         for section in sections:
             target = target.setdefault(section, {})
+            if not isinstance(target, dict):
+                raise UsageError(f"--set {override}", found=f"{section} is no section")
         target[leaf] = _literal(text)
     _refuse_unknown(cls, data, prefix="")
     try:

@@ -14,6 +14,8 @@ from rs_runtime.contracts.files import read_file
 from rs_train.generator import Generator, GeneratorConfig
 
 _MAX_BYTES = 4 << 30
+# What tensors that are missing, unknown, of another shape, or no tensors at all, end in.
+_BAD_STATE = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
 # Constant FIR kernels, which this project computes.
 _CONSTANT = re.compile(r"(convs\.\d+\.conv\.blur|to_rgbs\.\d+\.upsample)\.kernel")
 
@@ -43,9 +45,11 @@ def load_rosinality(path: Path) -> Generator:
         )
     try:
         return generator_from_state(state, checkpoint.get("latent_avg"))
-    except (KeyError, ValueError, RuntimeError) as error:
+    except _BAD_STATE as error:
         raise MalformedFileError(
-            f"{path}: not a generator of this format", found=str(error).splitlines()[0]
+            f"{path}: not a generator of this format",
+            found=" ".join(str(error).split())[:300],
+            expected="the tensors of a rosinality/stylegan2-pytorch generator",
         ) from error
 
 

@@ -61,5 +61,5 @@ def import_open_clip() -> ModuleType:
             "The CLIP judge needs open_clip",
             found=f"no module named {error.name}",
             expected="open_clip_torch 3.x",
-            hint='pip install "refinestyle[train]"',
+            hint='pip install ".[train]" in the project\'s folder',
         ) from error

@@ -62,5 +62,6 @@ def test_tensors_must_fit_the_configuration(tmp_path, generator):
     header["config"]["channels"] = [8, 16]
     tensors = safetensors.torch.load(path.read_bytes())
     path.write_bytes(safetensors.torch.save(tensors, {"refinestyle": json.dumps(header)}))
-    with pytest.raises(MalformedFileError):
+    with pytest.raises(MalformedFileError) as error:
         load_model(path)
+    assert "b8_conv0" in error.value.found, "the message names what does not fit"

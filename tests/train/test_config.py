@@ -19,6 +19,7 @@ def test_overrides_reach_nested_sections():
         ("training.rl=0.01", "did you mean training.r1_every|unknown option training.rl"),
         ("loop.steps=many", "loop.steps"),
         ("loop.steps", "section.key=value"),
+        ("loop.steps.more=1", "loop.steps.more"),
         ("training.precision=fp8", "training.precision"),
     ],
 )

@@ -55,17 +55,22 @@ def test_a_missing_latent_avg_is_computed(expected):
 
 def test_another_shape_or_name_is_refused(tmp_path):
     checkpoint = torch.load(FIXTURES / "rosinality_32.pt", weights_only=True)
-    for change in ("missing", "unknown", "shape"):
+    for key, tensor, named in (
+        ("convs.2.activate.bias", None, "convs.2.activate.bias"),
+        ("convs.9.extra", torch.zeros(1), "convs.9.extra"),
+        ("convs.3.activate.bias", torch.zeros(7), "synthesis.layers.b16_conv1.bias"),
+        ("noises.noise_0", torch.zeros(()), "dimension 0"),
+        ("conv1.conv.weight", 5, "shape"),
+    ):
         state = dict(checkpoint["g_ema"])
-        if change == "missing":
-            del state["convs.2.activate.bias"]
-        elif change == "unknown":
-            state["convs.9.extra"] = torch.zeros(1)
+        if tensor is None:
+            del state[key]
         else:
-            state["convs.3.conv.weight"] = torch.zeros(1, 7, 32, 3, 3)
+            state[key] = tensor
         torch.save({"g_ema": state}, tmp_path / "changed.pt")
-        with pytest.raises(MalformedFileError):
+        with pytest.raises(MalformedFileError) as error:
             load_rosinality(tmp_path / "changed.pt")
+        assert named in error.value.found
 
 
 def test_code_in_the_file_is_never_run(tmp_path):
