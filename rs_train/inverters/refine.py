@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from rs_train.inverters.attention import GroupedDecoderLayer
 from rs_train.inverters.pooling import pool_to
+from rs_train.inverters.style_transformer import StyleTransformer
 from rs_train.inverters.trunk import Channels, FeaturePyramid
 
 FFHQ_CONVS = (
@@ -120,6 +121,26 @@ class Refiner(nn.Module):
         self.residual = ResidualTokens(
             config.conv_channels, config.refined_layers, config.rank, width, config.token_scale_init
         )
+
+    @torch.no_grad()
+    def start_from(self, base: StyleTransformer) -> None:
+        """Copy the trunk and the laterals of the base inverter, which read the same photos.
+
+        Of the input layer the half that sees the image is copied; the half that sees the first
+        inversion keeps its random start, as in ReStyle. The published refiner starts from an
+        ArcFace trunk. The decoder layers stay as they are: the base inverter's have learnt to make
+        its queries alike, and tokens that are alike give a residual of rank 1.
+
+        Raises:
+            ValueError: The base inverter has other widths.
+        """
+        if base.config.channels != self.config.channels:
+            raise ValueError(f"widths {base.config.channels}, here {self.config.channels}")
+        state = base.pyramid.state_dict()
+        name = "trunk.input_layer.0.weight"
+        own = self.pyramid.state_dict()[name]
+        state[name] = torch.cat([state[name], own[:, 3:]], dim=1)
+        self.pyramid.load_state_dict(state)
 
     def forward(self, image: Tensor, first_inversion: Tensor) -> Residual:
         """Find the residual that the first inversion lacks.

@@ -309,10 +309,10 @@ class TwoStageTask(InverterTask):
         validation: ImageFolder | None = None,
         init: Refiner | None = None,
     ) -> None:
-        """Build the refiner from the loop's seed, or go on with `init`."""
+        """Start the refiner from the base inverter where widths agree, or go on with `init`."""
         torch.manual_seed(config.loop.seed)
         _refuse_other_generator(base, generator)
-        model = init or _new_refiner(config.network, generator)
+        model = init or _new_refiner(config.network, generator, base)
         super().__init__(config, generator, model, out, judge=judge, validation=validation)
         self.base = _frozen(base).to(self.device, memory_format=torch.channels_last)
         self._optimize(list(model.parameters()))
@@ -372,9 +372,9 @@ def _new_base(network: Network, generator: Generator) -> StyleTransformer:
     return model
 
 
-def _new_refiner(network: Network, generator: Generator) -> Refiner:
-    channels = tuple((layer.in_channels, layer.out_channels) for layer in generator.table.convs)
-    return Refiner(
+def _new_refiner(network: Network, generator: Generator, base: StyleTransformer) -> Refiner:
+    channels = tuple((conv.in_channels, conv.out_channels) for conv in generator.table.convs)
+    model = Refiner(
         RefinerConfig(
             image_size=network.image_size,
             conv_channels=channels,
@@ -385,6 +385,9 @@ def _new_refiner(network: Network, generator: Generator) -> Refiner:
             token_scale_init=network.token_scale_init,
         )
     )
+    if base.config.channels == network.channels:
+        model.start_from(base)
+    return model
 
 
 def _refuse_other_generator(base: StyleTransformer, generator: Generator) -> None:

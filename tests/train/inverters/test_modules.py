@@ -229,3 +229,18 @@ def test_gradients_reach_every_parameter_of_the_refiner(refiner: Refiner, genera
     silent = [n for n, p in refiner.named_parameters() if p.grad is None or not p.grad.any()]
     # A key bias shifts all scores of a query alike, which softmax forgets.
     assert [name for name in silent if not name.endswith("key.bias")] == []
+
+
+def test_a_refiner_starts_from_the_trunk_of_its_base(base, refiner):
+    refiner.start_from(base)
+    own, copied = refiner.pyramid.state_dict(), base.pyramid.state_dict()
+    first = "trunk.input_layer.0.weight"
+    assert torch.equal(own[first][:, :3], copied[first])
+    assert all(torch.equal(own[name], copied[name]) for name in own if name != first)
+    with torch.no_grad():
+        tokens = refiner.residual.tokens
+        for block, level in zip(
+            refiner.blocks, base.pyramid(torch.randn(2, 3, 32, 32)), strict=True
+        ):
+            tokens = block(tokens, level)
+    assert tokens.var(dim=(1, 2)).mean() > 0.05  # the tokens differ from one another
