@@ -39,7 +39,8 @@ def command(work: Path, only: tuple[str, ...], is_list: bool) -> None:
         for stage in recipe:
             click.echo(f"rs-train {subprocess.list2cmdline(stage.argv)}")
         return
-    (work / "models").mkdir(parents=True, exist_ok=True)
+    for folder in ("domains", "ceilings", "text-only"):
+        (work / "models" / folder).mkdir(parents=True, exist_ok=True)
     record = _read_record(work)
     for number, stage in enumerate(recipe, 1):
         if stage.name in record:
