@@ -7,13 +7,18 @@ from typing import TYPE_CHECKING
 import click
 
 from rs_runtime.contracts.errors import UsageError
-from rs_train.cli.options import preset_options, run_option
+from rs_train.cli.options import make_folder_of, preset_options, run_option
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from rs_train.data import ImageFolder
     from rs_train.domains.codes import Codes
+    from rs_train.domains.description import DomainDescription
+    from rs_train.domains.pool import HeadPool, PoolConfig
     from rs_train.generator import Generator
+    from rs_train.perceptual.arcface import ArcFace
+    from rs_train.tasks.domain import DomainRun, DomainTask
 
 _file = click.Path(path_type=Path)
 
@@ -60,45 +65,87 @@ def command(
     --generator generator.safetensors --clip clip.safetensors --run runs/sketch --out sketch.tokens
     """
     _check(prompt, clip_source, references, paired, portraits or codes_path)
+    make_folder_of(out)
     from rs_train.checkpoint import load_model
     from rs_train.config import load
     from rs_train.data import ImageFolder
     from rs_train.domains.description import describe
-    from rs_train.domains.pool import HeadPool
     from rs_train.loop import run
-    from rs_train.perceptual.clip import load_clip
-    from rs_train.tasks import domain
+    from rs_train.tasks.domain import DomainRun
 
-    config = load(domain.DomainRun, preset, overrides)
+    config = load(DomainRun, preset, overrides)
     generator = load_model(generator_path, expect="generator")
     codes = _codes(generator, portraits, base_path, refiner_path, codes_path)
-    pool_config = replace(config.pool, random_heads=0) if paired else config.pool
-    precision = config.training.precision
-    pool = HeadPool(generator, pool_config, codes, seed=config.loop.seed, precision=precision)
     data = None
     if references is not None:
         data = ImageFolder(references, generator.config.resolution, flip=not paired)
     about = describe(name or out.stem, prompt, data)
     arcface = load_model(arcface_path, expect="arcface") if arcface_path else None
-    shared = (config, generator, pool, about, out)
     if paired:
-        if len(data) != len(pool):
-            raise UsageError(
-                "--paired needs one reference a portrait",
-                found=f"{len(data)} references",
-                expected=f"{len(pool)}",
-            )
-        task = domain.PairedDomainTask(*shared, arcface=arcface)
+        task = _paired(config, generator, codes, about, out, arcface, data)
     else:
-        task = domain.GuidedDomainTask(
-            *shared,
-            clip=load_clip(clip_source) if prompt else None,
-            prompts=(source_prompt, prompt) if prompt else None,
-            arcface=arcface,
-            has_references=data is not None,
-        )
+        guide = (clip_source, source_prompt, prompt) if prompt else None
+        task = _guided(config, generator, codes, about, out, arcface, data, guide)
     for path in run(task, data, config.loop, run_dir):
         click.echo(path)
+
+
+def _guided(
+    config: "DomainRun",
+    generator: "Generator",
+    codes: "Codes | None",
+    about: "DomainDescription",
+    out: Path,
+    arcface: "ArcFace | None",
+    data: "ImageFolder | None",
+    guide: tuple[str, str, str] | None,
+) -> "DomainTask":
+    """The task guided by a prompt, by references or by both; `guide` is CLIP, source and prompt."""
+    from rs_train.perceptual.clip import load_clip
+    from rs_train.tasks.domain import GuidedDomainTask
+
+    return GuidedDomainTask(
+        config,
+        generator,
+        _pool(config, config.pool, generator, codes),
+        about,
+        out,
+        clip=load_clip(guide[0]) if guide else None,
+        prompts=guide[1:] if guide else None,
+        arcface=arcface,
+        has_references=data is not None,
+    )
+
+
+def _paired(
+    config: "DomainRun",
+    generator: "Generator",
+    codes: "Codes | None",
+    about: "DomainDescription",
+    out: Path,
+    arcface: "ArcFace | None",
+    data: "ImageFolder",
+) -> "DomainTask":
+    """The task that is fitted to the true pictures of the portraits."""
+    from rs_train.tasks.domain import PairedDomainTask
+
+    pool = _pool(config, replace(config.pool, random_heads=0), generator, codes)
+    if len(data) != len(pool):
+        raise UsageError(
+            "--paired needs one reference a portrait",
+            found=f"{len(data)} references",
+            expected=f"{len(pool)}",
+        )
+    return PairedDomainTask(config, generator, pool, about, out, arcface=arcface)
+
+
+def _pool(
+    config: "DomainRun", heads: "PoolConfig", generator: "Generator", codes: "Codes | None"
+) -> "HeadPool":
+    from rs_train.domains.pool import HeadPool
+
+    precision = config.training.precision
+    return HeadPool(generator, heads, codes, seed=config.loop.seed, precision=precision)
 
 
 def _check(
@@ -143,6 +190,7 @@ def _codes(
     refiner = load_model(refiner_path, expect="refiner") if refiner_path else None
     codes = invert(_pictures(portraits, base.config.image_size), generator, base, refiner)
     if codes_path is not None:
+        make_folder_of(codes_path)
         write_codes(codes_path, codes, generator)
     return codes
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from rs_train.cli.options import preset_options, run_option
+from rs_train.cli.options import make_folder_of, preset_options, run_option
 
 
 @click.command("generator")
@@ -33,6 +33,7 @@ def command(
 
     Example: rs-train generator --data portraits --run runs/generator --out generator.safetensors
     """
+    make_folder_of(out)
     from rs_train.config import load
     from rs_train.data import ImageFolder
     from rs_train.loop import run

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from rs_train.cli.options import make_folder_of
+
 
 @click.command("import")
 @click.argument("file", type=click.Path(path_type=Path))
@@ -21,6 +23,7 @@ def command(file: Path, out: Path, licence: str) -> None:
 
     Example: rs-train import stylegan2-ffhq-config-f.pt --out generator.safetensors
     """
+    make_folder_of(out)
     from rs_train.checkpoint import save_model
     from rs_train.importers.rosinality import load_rosinality
     from rs_train.records import environment

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rs_runtime.contracts.errors import UsageError
-from rs_train.cli.options import preset_options, run_option
+from rs_train.cli.options import make_folder_of, preset_options, run_option
 
 if TYPE_CHECKING:
     from rs_train.data import ImageFolder
@@ -72,6 +72,7 @@ def command(
             "--base goes with --model two_stage, and only with it",
             hint="train one first: rs-train inverter --model style_transformer …",
         )
+    make_folder_of(out)
     config = load(InverterRun, PRESETS[model] if preset == DEFAULT else preset, overrides)
     size = config.network.image_size
     data = Mixture(_weights(folders), size)

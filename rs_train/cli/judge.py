@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from rs_train.cli.options import preset_options, run_option
+from rs_train.cli.options import make_folder_of, preset_options, run_option
 
 _data_option = click.option(
     "--data",
@@ -86,6 +86,7 @@ def _train(
     preset: str,
     overrides: tuple[str, ...],
 ) -> None:
+    make_folder_of(out)
     from rs_train.config import load
     from rs_train.loop import run
     from rs_train.perceptual.labelled import LabelledPortraits

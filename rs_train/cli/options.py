@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from rs_runtime.contracts.errors import ResourceError
+
 run_option = click.option(
     "--run",
     "run_dir",
@@ -35,3 +37,19 @@ def preset_options(default: str) -> Callable[[Callable[..., Any]], Callable[...,
         )(function)
 
     return decorate
+
+
+def make_folder_of(out: Path) -> None:
+    """Make the folder that a result will be written into, before hours are spent on the result.
+
+    Raises:
+        ResourceError: It cannot be made.
+    """
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ResourceError(
+            f"{out}: cannot be written",
+            found=error.strerror or type(error).__name__,
+            hint="choose another --out",
+        ) from error

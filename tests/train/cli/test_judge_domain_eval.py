@@ -64,30 +64,35 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_judge_writes_a_model(photos: Path, tmp_path: Path) -> None:
-    out = tmp_path / "arcface.safetensors"
+    out = tmp_path / "new" / "arcface.safetensors"
     run(judge, "arcface", "--data", photos, "--run", tmp_path / "r", "--out", out, *SHORT, *SMALL)
     assert load_model(out, expect="arcface").config.channels == (4, 8)
 
 
-def test_domain_from_references_and_from_pairs(
-    models: Path, photos: Path, tmp_path: Path
-) -> None:
+def test_domain_from_references_and_from_pairs(models: Path, photos: Path, tmp_path: Path) -> None:
     generator = models / "generator.safetensors"
     shared = ("--generator", generator, *SHORT, "--references", photos)
     pool = ("--set", "pool.random_heads=4")
-    out = tmp_path / "drawn.tokens"
-    run(domain, "--out", out, "--run", tmp_path / "guided", *shared, *pool)
+    out = tmp_path / "new" / "domains" / "drawn.tokens"
+    licence = ("--set", "loop.licence=CC0-1.0", "--name", "drawn (again)")
+    run(domain, "--out", out, "--run", tmp_path / "guided", *shared, *pool, *licence)
     loaded = load_model(generator)
     tokens = read_token_set(out, table=loaded.table, fingerprint=loaded.fingerprint())
-    assert (tokens.name, tokens.rank) == ("drawn", 8)
+    assert (tokens.name, tokens.rank) == ("drawn _again_", 8)
     assert "4 references" in tokens.source
+    assert tokens.licence == "CC0-1.0"
 
     inverted = ("--portraits", photos, "--base-inverter", models / "style_transformer.safetensors")
-    inverted += ("--refiner", models / "refiner.safetensors", "--codes", tmp_path / "codes")
+    inverted += (
+        "--refiner",
+        models / "refiner.safetensors",
+        "--codes",
+        tmp_path / "kept" / "codes",
+    )
     pairs = ("--paired", "--preset", "demo_ceiling")
     out = tmp_path / "pairs.tokens"
     run(domain, "--out", out, "--run", tmp_path / "paired", *shared, *inverted, *pairs)
-    assert out.exists() and (tmp_path / "codes").exists()
+    assert out.exists() and (tmp_path / "kept" / "codes").exists()
 
 
 @pytest.mark.parametrize(
