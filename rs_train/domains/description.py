@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rs_runtime.contracts.tokens import clean_name
 from rs_train.data import ImageFolder
 
 
@@ -15,20 +16,24 @@ class DomainDescription:
     Attributes:
         name: Name of the domain.
         source: Prompt, hash of the references, or both.
-        licence: SPDX name or a sentence.
     """
 
     name: str
     source: str
-    licence: str = "Apache-2.0"
 
 
 def describe(name: str, prompt: str | None, references: ImageFolder | None) -> DomainDescription:
-    """Name a domain after its prompt and the SHA-256 of its decoded reference pictures."""
+    """Name a domain and say where it comes from.
+
+    Args:
+        name: What to call it; made valid by `clean_name`, so that no training ends in a bad name.
+        prompt: Its text.
+        references: Its pictures, named by the SHA-256 of their decoded pixels.
+    """
     parts = [] if prompt is None else [prompt]
     if references is not None:
         digest = hashlib.sha256()
         for index in range(len(references.paths)):
             digest.update(np.ascontiguousarray(references.pixels(index)).tobytes())
         parts.append(f"{len(references.paths)} references {digest.hexdigest()}")
-    return DomainDescription(name=name, source="; ".join(parts))
+    return DomainDescription(name=clean_name(name), source="; ".join(parts))

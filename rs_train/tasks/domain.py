@@ -184,7 +184,7 @@ class DomainTask:
             modulation=groups.modulation,
             w_plus=None,
             source=self.about.source,
-            licence=self.about.licence,
+            licence=record["licence"],
             fingerprint=self.generator.fingerprint(),
             table_hash=self.generator.table.hash,
             dtype="F16",
