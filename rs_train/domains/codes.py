@@ -71,7 +71,8 @@ def invert(
         P = w_plus.new_zeros(len(image), 0, generator.table.sum_out)
         Q = w_plus.new_zeros(len(image), 0, generator.table.sum_in)
         if refiner is not None:
-            P, Q = refiner(image, generator.synthesis(w_plus))
+            photo = pool_to(image, refiner.config.image_size)
+            P, Q = refiner(photo, generator.synthesis(w_plus))
         parts.append((w_plus, P.float(), Q.float()))
     return Codes(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
