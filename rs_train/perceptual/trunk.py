@@ -39,9 +39,7 @@ class Trunk(nn.Module):
     def __init__(self, channels: tuple[int, ...]) -> None:
         super().__init__()
         self.stem = nn.Sequential(_conv_norm(3, channels[0], 2), nn.ReLU())
-        self.stages = nn.ModuleList(
-            ResidualStage(cin, cout) for cin, cout in pairwise(channels)
-        )
+        self.stages = nn.ModuleList(ResidualStage(cin, cout) for cin, cout in pairwise(channels))
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """[N, 3, S, S] in [-1, 1] -> maps [N, channels[i], S / 2^(i+1), S / 2^(i+1)]."""

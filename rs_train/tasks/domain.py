@@ -128,9 +128,9 @@ class DomainTask:
         torch.manual_seed(config.loop.seed)
         training = config.training
         self.generator = generator.to(self.device).eval().requires_grad_(False)
-        self.change = TokenParameterisation(
-            generator.table, training.rank, training.scale_init
-        ).to(self.device)
+        self.change = TokenParameterisation(generator.table, training.rank, training.scale_init).to(
+            self.device
+        )
         self.average = copy.deepcopy(self.change).requires_grad_(False)
         self.modules: dict[str, nn.Module] = {"change": self.change, "average": self.average}
         self.optimizer = torch.optim.Adam(self.change.parameters(), training.lr, betas=(0.9, 0.99))
@@ -196,9 +196,7 @@ class DomainTask:
     def _update_average(self, step: int) -> None:
         # The ramp lets the average forget its start quickly.
         keep = min(self.config.training.average, (1 + step) / (10 + step))
-        for average, value in zip(
-            self.average.parameters(), self.change.parameters(), strict=True
-        ):
+        for average, value in zip(self.average.parameters(), self.change.parameters(), strict=True):
             average.lerp_(value, 1 - keep)
 
 
@@ -297,9 +295,7 @@ class GuidedDomainTask(DomainTask):
         if self.discriminator is not None:
             self.discriminator.requires_grad_(False)
             view = self.config.training.discriminator_view
-            losses["adversarial"] = generator_loss(
-                self.discriminator(augment(image, view), maps)
-            )
+            losses["adversarial"] = generator_loss(self.discriminator(augment(image, view), maps))
             self._fake = (image.detach(), [x.detach() for x in maps])
             self._real = (real, real_maps)
         return losses

@@ -22,9 +22,7 @@ def test_place_matters_to_the_patches() -> None:
     torch.manual_seed(0)
     discriminator = DomainDiscriminator(4)
     picture = torch.rand(1, 3, 64, 64)
-    for turned, logits in zip(
-        discriminator(picture.flip(3)), discriminator(picture), strict=True
-    ):
+    for turned, logits in zip(discriminator(picture.flip(3)), discriminator(picture), strict=True):
         assert (turned.flip(3) - logits).abs().max() > 1e-4
     flat = discriminator(torch.zeros(1, 3, 64, 64))[0]
     assert flat.std() > 1e-4

@@ -20,9 +20,7 @@ from rs_train.perceptual.torchvision_shim import (
 @pytest.mark.parametrize("shape", [(96, 96), (130, 90), (77, 131), (32, 40)])
 @pytest.mark.parametrize("mode", ["shortest", "squash"])
 @pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
-def test_equals_open_clips_transform(
-    shape: tuple[int, int], mode: str, interpolation: str
-) -> None:
+def test_equals_open_clips_transform(shape: tuple[int, int], mode: str, interpolation: str) -> None:
     import_open_clip()
     from open_clip.transform import image_transform
 
