@@ -71,13 +71,14 @@ _SAME = {
     "boxed": "Conv<kernel_shape = [{k}, {k}], pads = [{p}, {p}, {p}, {p}], group = {cout}>",
     "result": "y = Mul(refined, d_map)",
 }
-# Transposed, the kernel gives (2H+1)^2. The blur is linear and keeps channels apart, so it takes
-# the sum of both paths.
+# Transposed, the kernel gives (2H + k - 2)^2. The blur is linear and keeps channels apart, so it
+# takes the sum of both paths.
 _UP = {
     "convolution": "ConvTranspose<kernel_shape = [{k}, {k}], strides = [2, 2]>",
     "boxed": "ConvTranspose<kernel_shape = [{k}, {k}], strides = [2, 2], group = {cout}>",
     "result": "demodulated = Mul(refined, d_map)\n"
-    "    y = Conv<kernel_shape = [4, 4], pads = [1, 1, 1, 1], group = {cout}>(demodulated, fir)",
+    "    y = Conv<kernel_shape = [4, 4], pads = [{b}, {b}, {b}, {b}], group = {cout}>"
+    "(demodulated, fir)",
 }
 
 
@@ -107,11 +108,11 @@ Form = Callable[[RefinedConv], tuple[str, dict[str, np.ndarray]]]
 def dense(conv: RefinedConv) -> tuple[str, dict[str, np.ndarray]]:
     """Return the dense, dynamic-batch form as ONNX text and the constants that it takes.
 
-    Constants are [Cout, Cin, 3, 3] or transposed [Cin, Cout, 3, 3] for `weight`, the tap sums
+    Constants are [Cout, Cin, k, k] or transposed [Cin, Cout, k, k] for `weight`, the tap sums
     [Cin, Cout] and [Cout, Cin], and the two depthwise filters.
     """
     cout, cin, k, _ = conv.weight.shape
-    sizes = {"cout": cout, "cin": cin, "k": k, "p": k // 2, "taps": k * k}
+    sizes = {"cout": cout, "cin": cin, "k": k, "p": k // 2, "b": (5 - k) // 2, "taps": k * k}
     sizes |= {"size": conv.size, "pixels": conv.size**2}
     pieces = {name: text.format(**sizes) for name, text in (_UP if conv.up == 2 else _SAME).items()}
     exact = conv.weight.astype(np.float64)

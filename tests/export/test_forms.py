@@ -57,7 +57,7 @@ def random_inputs(batch: int, rank: int, cin: int, cout: int) -> dict[str, np.nd
     return {name: rng.standard_normal(shape, np.float32) for name, shape in shapes.items()}
 
 
-@pytest.mark.parametrize(("kernel", "up"), [(1, 1), (3, 1), (3, 2)])
+@pytest.mark.parametrize(("kernel", "up"), [(1, 1), (1, 2), (3, 1), (3, 2)])
 @pytest.mark.parametrize("rank", [1, 4])
 def test_dense_form_equals_the_oracle(kernel: int, up: int, rank: int) -> None:
     weight = np.random.default_rng(1).standard_normal((COUT, CIN, kernel, kernel), np.float32)
