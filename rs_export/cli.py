@@ -42,13 +42,6 @@ DEFAULT_OUT = Path("bundle")
 @click.option(
     "--target", type=click.Choice(["cpu"]), default="cpu", show_default=True, help="What runs it."
 )
-@click.option(
-    "--debug",
-    is_flag=True,
-    callback=lambda ctx, _, value: _debug(ctx, value),
-    expose_value=False,
-    help="Show the traceback of an error.",
-)
 def command(
     model: str,
     fp16: bool,
@@ -82,11 +75,6 @@ def command(
 
 
 command.extra = "export"  # the pip extra that `run` names when a package is missing
-
-
-def _debug(ctx: click.Context, value: bool) -> None:
-    if value and ctx.obj is not None:
-        ctx.obj.debug = True
 
 
 def _progress(line: str) -> None:
