@@ -123,6 +123,12 @@ def _domains(
             fingerprint=parts.generator.fingerprint(),
             name_hint=str(path),
         )
+        if token_set.kind != "domain":
+            raise UsageError(
+                f"{path}: not a domain",
+                found=f"a token set of kind {token_set.kind}",
+                expected="one that rs-train domain wrote",
+            )
         found[path.stem] = f"domains/{path.stem}.tokens"
         contents[found[path.stem]] = data
         licences[f"domain {path.stem}"] = token_set.licence

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,10 @@ import pytest
 import rs_runtime
 from rs_export import export, precision, sources
 from rs_export.cli import command
+from rs_export.pack import pack
 from rs_runtime.cli import run
 from rs_runtime.contracts.bundle import Bundle, read_bundle
+from rs_runtime.contracts.errors import UsageError
 from rs_runtime.contracts.tokens import write_token_set
 from rs_runtime.engines.onnxruntime_engine import OnnxRuntimeEngine
 from rs_train.checkpoint import save_model
@@ -186,6 +189,15 @@ def test_a_domain_of_another_generator(checkpoints, tmp_path, capsys) -> None:
     write_token_set(foreign, domain_of(tiny_generator(seed=1), "foreign"))
     arguments = ("--checkpoint", checkpoints, "--domain", foreign, "--out", tmp_path / "b")
     assert rs_export("--model=generator", *arguments) == 5
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_saved_picture_is_no_domain(parts, tmp_path) -> None:
+    picture = tmp_path / "me.tokens"
+    write_token_set(picture, replace(domain_of(parts.generator, "me"), kind="image"))
+    chosen = sources.Sources("generator", {}, (picture,), None)
+    with pytest.raises(UsageError, match="not a domain"):
+        pack(tmp_path / "b", chosen, parts, export.ExportedModel({}, {}), "a test")
     assert not (tmp_path / "b").exists()
 
 
