@@ -91,11 +91,6 @@ def load_picture(
     return _from_pil(name, _open(name, data), max_pixels)
 
 
-def encode_png(picture: NDArray[np.uint8]) -> bytes:
-    """Encodes uint8 [H, W, 3] as PNG, without any metadata."""
-    return encode_picture(picture, ".png")
-
-
 def encode_picture(picture: NDArray[np.uint8], suffix: str) -> bytes:
     """Encodes uint8 [H, W, 3] in the format that a file name's suffix stands for.
 

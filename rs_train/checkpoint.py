@@ -23,7 +23,6 @@ _MAX_BYTES = 8 << 30
 # kind of a model -> where its class is; a class has `kind`, a dataclass `config`, Class(config).
 MODELS = {
     "generator": "rs_train.generator:Generator",
-    "discriminator": "rs_train.generator:Discriminator",
     "style_transformer": "rs_train.inverters.style_transformer:StyleTransformer",
     "refiner": "rs_train.inverters.refine:Refiner",
     "clip": "rs_train.perceptual.clip:Clip",

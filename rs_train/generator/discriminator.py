@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -39,8 +38,6 @@ class DiscriminatorBlock(nn.Module):
 
 class Discriminator(nn.Module):
     """Image [N, 3, R, R] to logits [N]; accepts every size from 8 up to its own."""
-
-    kind: ClassVar[str] = "discriminator"
 
     def __init__(self, config: DiscriminatorConfig) -> None:
         super().__init__()

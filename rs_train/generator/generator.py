@@ -1,6 +1,5 @@
 """The generator: mapping, synthesis, truncation."""
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -102,8 +101,3 @@ class Generator(nn.Module):
         """SHA-256 of the canonical fp32 synthesis tensors; token sets name it."""
         state = self.synthesis.state_dict()
         return fingerprint_synthesis({k: v.float().cpu().numpy() for k, v in state.items()})
-
-
-def channels_for(resolution: int, base: int, maximum: int) -> tuple[int, ...]:
-    """Channels at 4 ... resolution by the usual rule min(base / size, maximum)."""
-    return tuple(min(base >> i, maximum) for i in range(2, int(math.log2(resolution)) + 1))

@@ -18,7 +18,7 @@ from rs_runtime.contracts.errors import (
     UnsafeFileError,
     UsageError,
 )
-from rs_runtime.image_io import encode_picture, encode_png, load_picture, write_picture
+from rs_runtime.image_io import encode_picture, load_picture, write_picture
 
 # Four flat quadrants, told apart after any turn: red, green / blue, white. Not square on purpose.
 COLOURS = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [255, 255, 255]]], np.uint8)
@@ -60,7 +60,7 @@ def huge_png(side: int) -> bytes:
 
 @pytest.mark.parametrize("source", ["path", "bytes", "pil", "array", "lazy pil"])
 def test_the_same_picture_from_every_kind_of_source(source, tmp_path):
-    data = encode_png(SCENE)
+    data = encode_picture(SCENE, ".png")
     (tmp_path / "scene.png").write_bytes(data)
     sources = {
         "path": tmp_path / "scene.png",
@@ -186,7 +186,7 @@ def test_a_picture_cut_anywhere_is_refused(suffix):
 
 
 def test_flipped_png_bits_are_refused():
-    data = encode_png(SCENE)
+    data = encode_picture(SCENE, ".png")
     for position in range(8, len(data) - 12, 5):
         damaged = bytearray(data)
         damaged[position] ^= 4
@@ -233,9 +233,9 @@ def test_huge_headers_are_refused_before_decoding(data):
 
 def test_limits_are_options():
     with pytest.raises(UnsafeFileError, match="48 x 32"):
-        load_picture(encode_png(SCENE), max_pixels=1000)
+        load_picture(encode_picture(SCENE, ".png"), max_pixels=1000)
     with pytest.raises(UnsafeFileError, match="bytes"):
-        load_picture(encode_png(SCENE), max_bytes=10)
+        load_picture(encode_picture(SCENE, ".png"), max_bytes=10)
     with pytest.raises(UnsafeFileError):
         load_picture(SCENE, max_pixels=1000)
 
@@ -257,7 +257,7 @@ def test_written_pictures_carry_pixels_only():
 
 def test_an_input_is_never_overwritten(tmp_path):
     path = tmp_path / "photo.png"
-    path.write_bytes(encode_png(SCENE))
+    path.write_bytes(encode_picture(SCENE, ".png"))
     os.symlink(path, tmp_path / "link.png")
     before = path.read_bytes()
     for output in (path, tmp_path / "link.png", tmp_path / "." / "photo.png"):

@@ -17,7 +17,7 @@ from rs_runtime.contracts.errors import (
     UsageError,
 )
 from rs_runtime.contracts.tokens import write_token_set
-from rs_runtime.image_io import encode_png
+from rs_runtime.image_io import encode_picture
 from rs_runtime.pipeline import UnfamiliarPictureWarning
 from tests.runtime.tiny_bundle import FINGERPRINT, TABLE, TINTS, build, domain_set, own_tint
 
@@ -80,7 +80,9 @@ def test_domains_add_with_their_strengths(runtime, domains, mixture, image_stren
 
 
 def test_a_batch_has_a_mix_for_each_sample(runtime):
-    batch = runtime.invert([flat(RED), Image.fromarray(flat(BLUE)), encode_png(flat(RED))])
+    batch = runtime.invert(
+        [flat(RED), Image.fromarray(flat(BLUE)), encode_picture(flat(RED), ".png")]
+    )
     assert len(batch) == 3 and batch.w_plus.shape[0] == 3 and batch.error.shape == (3,)
     pictures = batch.synthesize([["sketch"], [("oil", 0.5), "sketch=2"], []])
     assert_paint(pictures[0], painted(RED, [("sketch", 1)]))

@@ -8,7 +8,8 @@ import torch
 
 from rs_runtime.contracts.errors import IncompatibleError, MalformedFileError
 from rs_train.checkpoint import load_model, read_record, save_model
-from rs_train.generator import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
+from rs_train.generator import Generator, GeneratorConfig
+from rs_train.perceptual.arcface import ArcFace, ArcFaceConfig
 
 
 @pytest.fixture
@@ -36,9 +37,10 @@ def test_half_precision_storage_halves_the_file(tmp_path, generator):
 
 
 def test_another_kind_is_refused(tmp_path):
-    save_model(tmp_path / "d.safetensors", Discriminator(DiscriminatorConfig(channels=(8, 8))))
-    with pytest.raises(IncompatibleError, match="discriminator"):
-        load_model(tmp_path / "d.safetensors", expect="generator")
+    arcface = ArcFace(ArcFaceConfig(image_size=32, channels=(6, 8), embed_dim=4))
+    save_model(tmp_path / "a.safetensors", arcface)
+    with pytest.raises(IncompatibleError, match="arcface"):
+        load_model(tmp_path / "a.safetensors", expect="generator")
 
 
 def test_foreign_and_damaged_files_are_refused(tmp_path, generator):
