@@ -88,7 +88,7 @@ def load_picture(
             found=type(source).__name__,
             expected="a path, bytes, a PIL image or a NumPy array",
         )
-    return _from_pil(name, _open(name, data), max_pixels)
+    return _from_pil(name, _open(name, data, max_pixels), max_pixels)
 
 
 def encode_picture(picture: NDArray[np.uint8], suffix: str) -> bytes:
@@ -162,7 +162,7 @@ def refuse_overwriting(path: Path, inputs: Iterable[str | os.PathLike[str]]) -> 
             )
 
 
-def _open(name: str, data: bytes) -> Image.Image:
+def _open(name: str, data: bytes, max_pixels: int) -> Image.Image:
     """Parses the header. The plugin is called by itself: PIL.Image.open warns on large pictures."""
     from PIL import JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
@@ -177,6 +177,9 @@ def _open(name: str, data: bytes) -> Image.Image:
     elif data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         if int.from_bytes(data[4:8], "little") + 8 > len(data):
             raise _ends_early(name)
+        if data[12:16] == b"VP8X":  # opening an animation allocates its whole canvas
+            width, height = (1 + int.from_bytes(data[at : at + 3], "little") for at in (24, 27))
+            _check_pixels(name, width, height, max_pixels)
         plugin = WebPImagePlugin.WebPImageFile
     else:
         found = next((what for magic, what in _FOREIGN if data.startswith(magic)), "other data")
