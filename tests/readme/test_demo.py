@@ -15,10 +15,6 @@ from tests.readme.pages import PAGES, README, ROOT, blocks, commands
 _PHOTO = ROOT / "examples" / "photo.jpg"
 _MEGABYTES = {"rs_train/demo": 40, "rs_runtime/demo": 25}
 
-needs_demo = pytest.mark.skipif(
-    not DEMO_BUNDLE.is_dir(), reason="the demo bundle is not trained yet"
-)
-
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
@@ -31,7 +27,6 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-@needs_demo
 def test_the_python_block_gives_a_picture(folder):
     (block,) = [block for block in blocks(README) if block.language == "python"]
     names: dict = {}
@@ -43,7 +38,6 @@ def test_the_python_block_gives_a_picture(folder):
     assert np.any(pictures[0] != names["portrait"].reconstruction)
 
 
-@needs_demo
 @pytest.mark.parametrize(
     "page",
     [page for page in PAGES if any(c.program == "rs-run" for c in commands(page))],
@@ -67,7 +61,6 @@ def test_rs_run_commands_do_what_they_say(page, folder, capsys):
         assert written, f"{command} says nothing"
 
 
-@needs_demo
 def test_the_first_command_writes_the_picture_and_the_strip(folder, capsys):
     command = commands(README)[0]
     with pytest.raises(SystemExit) as outcome:
@@ -83,6 +76,5 @@ def test_the_first_command_writes_the_picture_and_the_strip(folder, capsys):
 @pytest.mark.parametrize(("where", "limit"), _MEGABYTES.items())
 def test_what_the_repository_carries_is_small(where, limit):
     files = [path for path in (ROOT / where).rglob("*") if path.is_file()]
-    if not files:
-        pytest.skip(f"{where} is not trained yet")
+    assert files
     assert sum(path.stat().st_size for path in files) <= limit * 1_000_000
