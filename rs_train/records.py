@@ -1,6 +1,7 @@
 """Facts about how something was made."""
 
 import platform
+import shlex
 import subprocess
 import sys
 from importlib import metadata
@@ -12,8 +13,10 @@ import torch
 
 def environment() -> dict[str, Any]:
     """Command line, versions and source commit, as JSON values."""
+    program = Path(sys.argv[0]).name
     return {
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        # Run as a module, the program's name is that of a file.
+        "command": shlex.join(["rs-train" if program == "__main__.py" else program, *sys.argv[1:]]),
         "commit": _commit(),
         "versions": {
             "python": platform.python_version(),
