@@ -109,6 +109,8 @@ def test_inversion_rows_refer_to_the_first_model(
     class PerfectRefiner(torch.nn.Module):
         """Knows the portraits' tokens; the base is replaced by one that knows their w_plus."""
 
+        config = base.config
+
         def forward(self, image: torch.Tensor, first: torch.Tensor) -> tuple[torch.Tensor, ...]:
             return codes.P, codes.Q
 
