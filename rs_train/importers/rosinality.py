@@ -11,7 +11,9 @@ from torch import Tensor
 
 from rs_runtime.contracts.errors import MalformedFileError, UnsafeFileError
 from rs_runtime.contracts.files import read_file
+from rs_runtime.contracts.layers import LayerTable
 from rs_train.generator import Generator, GeneratorConfig
+from rs_train.generator.resample import fir_kernel
 
 _MAX_BYTES = 4 << 30
 # What tensors that are missing, unknown, of another shape, or no tensors at all, end in.
@@ -58,10 +60,12 @@ def generator_from_state(state: Mapping[str, Tensor], latent_avg: Tensor | None)
 
     Raises:
         KeyError: A tensor is missing.
-        ValueError: A tensor is unknown.
+        ValueError: A tensor is unknown, or a FIR filter is another one.
+        IncompatibleError: The kernels do not form a StyleGAN2 synthesis network.
         RuntimeError: Shapes that do not form a generator.
     """
     config = _config(state)
+    _refuse_other_filters(state)
     generator = Generator(config)
     renamed = _rename(state, config)
     renamed["latent_avg"] = generator.latent_avg if latent_avg is None else latent_avg.reshape(-1)
@@ -91,11 +95,26 @@ def _read(path: Path) -> Mapping:
 
 def _config(state: Mapping[str, Tensor]) -> GeneratorConfig:
     depth = len({key for key in state if re.fullmatch(r"style\.\d+\.weight", key)})
-    pairs = len({key for key in state if re.fullmatch(r"convs\.\d+\.conv\.weight", key)}) // 2
-    channels = [state["conv1.conv.weight"].shape[1]]
-    channels += [state[f"convs.{2 * i + 1}.conv.weight"].shape[1] for i in range(pairs)]
+    count = len({key for key in state if re.fullmatch(r"convs\.\d+\.conv\.weight", key)})
+    convs = [f"convs.{i}.conv.weight" for i in range(count)]
+    torgbs = [f"to_rgbs.{i}.conv.weight" for i in range(count // 2)]
     w_dim, z_dim = state["style.1.weight"].shape
-    return GeneratorConfig(channels=tuple(channels), z_dim=z_dim, w_dim=w_dim, mapping_layers=depth)
+    table = LayerTable.from_kernel_shapes(
+        [state[name].shape[1:] for name in ("conv1.conv.weight", *convs)],
+        [state[name].shape[1:] for name in ("to_rgb1.conv.weight", *torgbs)],
+        w_dim,
+    )
+    channels = tuple(layer.in_channels for layer in table.torgbs)
+    return GeneratorConfig(channels=channels, z_dim=z_dim, w_dim=w_dim, mapping_layers=depth)
+
+
+def _refuse_other_filters(state: Mapping[str, Tensor]) -> None:
+    """The FIR filters are computed here; a checkpoint made with others would give other images."""
+    for key, tensor in state.items():
+        if _CONSTANT.fullmatch(key):
+            expected = fir_kernel(1, 4.0, tensor.float())[0, 0]
+            if tensor.shape != expected.shape or not torch.allclose(tensor.float(), expected):
+                raise ValueError(f"{key} is not the filter [1, 3, 3, 1]")
 
 
 def _rename(state: Mapping[str, Tensor], config: GeneratorConfig) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from rs_runtime.contracts.errors import MalformedFileError, UnsafeFileError
+from rs_runtime.contracts.errors import IncompatibleError, MalformedFileError, UnsafeFileError
 from rs_train.importers.rosinality import generator_from_state, load_rosinality
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
@@ -71,6 +71,15 @@ def test_another_shape_or_name_is_refused(tmp_path):
         with pytest.raises(MalformedFileError) as error:
             load_rosinality(tmp_path / "changed.pt")
         assert named in error.value.found
+
+
+def test_kernels_that_form_no_synthesis_are_refused(tmp_path):
+    checkpoint = torch.load(FIXTURES / "rosinality_32.pt", weights_only=True)
+    state = dict(checkpoint["g_ema"])
+    state["convs.3.conv.weight"] = torch.zeros(1, 7, 32, 3, 3)
+    torch.save({"g_ema": state}, tmp_path / "changed.pt")
+    with pytest.raises(IncompatibleError):
+        load_rosinality(tmp_path / "changed.pt")
 
 
 def test_code_in_the_file_is_never_run(tmp_path):
