@@ -1,7 +1,6 @@
 """Adapting a generator to a domain by optimising a change of it, with everything else frozen."""
 
 import copy
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from rs_train.perceptual.arcface import ArcFace
 from rs_train.perceptual.augment import Augmentation, apply_view, augment, draw_view
 from rs_train.perceptual.clip import ClipGuide
 from rs_train.perceptual.templates import fill_templates
+from rs_train.schedule import scheduled_rate
 
 SAMPLES = 8
 
@@ -363,10 +363,7 @@ class PairedDomainTask(DomainTask):
 def learning_rate(step: int, steps: int, training: DomainTraining) -> float:
     """Constant, then a half cosine to zero over the last part of the steps."""
     start = training.decay_from * steps
-    if step < start:
-        return training.lr
-    progress = (step - start) / max(steps - start, 1)
-    return training.lr * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
+    return scheduled_rate(step, peak=training.lr, steps=steps, decay_start=start)
 
 
 def _frozen(module: nn.Module | None, device: torch.device) -> nn.Module | None:

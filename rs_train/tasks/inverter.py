@@ -1,6 +1,5 @@
 """Training of the inverters: the base inverter alone, then the refiner of the two-stage model."""
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -25,6 +24,7 @@ from rs_train.losses.identity import identity_loss
 from rs_train.losses.l2 import l2_loss
 from rs_train.losses.perceptual import perceptual_loss
 from rs_train.perceptual.arcface import ArcFace
+from rs_train.schedule import scheduled_rate
 
 SAMPLES = 8
 STATISTICS_SEED = 0
@@ -341,13 +341,9 @@ class TwoStageTask(InverterTask):
 
 def learning_rate(step: int, steps: int, training: InverterTraining) -> float:
     """Linear warm-up, a plateau, and from `decay_from` of the way a half cosine to zero."""
-    if step < training.warmup:
-        return training.lr * (step + 1) / training.warmup
     start = training.decay_from * steps
-    if step < start:
-        return training.lr
-    progress = min((step - start) / max(steps - start, 1.0), 1.0)
-    return training.lr * 0.5 * (1.0 + math.cos(math.pi * progress))
+    peak, warmup = training.lr, training.warmup
+    return scheduled_rate(step, peak=peak, steps=steps, warmup=warmup, decay_start=start)
 
 
 def _frozen(model: nn.Module) -> Any:

@@ -20,6 +20,7 @@ from rs_train.perceptual.clip import Clip, ClipConfig
 from rs_train.perceptual.labelled import LabelledPortraits
 from rs_train.perceptual.metric import MetricConfig, MetricNetwork
 from rs_train.perceptual.templates import TEMPLATES, shortened
+from rs_train.schedule import scheduled_rate
 
 MAX_LOGIT_SCALE = 100.0
 
@@ -259,7 +260,5 @@ class MetricTask(JudgeTask):
 
 def learning_rate(step: int, steps: int, training: JudgeTraining) -> float:
     """Linear warm-up, then a half cosine down to zero at `steps`."""
-    if step < training.warmup:
-        return training.lr * (step + 1) / training.warmup
-    progress = (step - training.warmup) / max(steps - training.warmup, 1)
-    return training.lr * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
+    warmup = training.warmup
+    return scheduled_rate(step, peak=training.lr, steps=steps, warmup=warmup, decay_start=warmup)
