@@ -1,25 +1,37 @@
 """Pictures for training, and the order in which they come."""
 
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache, partial
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from rs_runtime.contracts.errors import MalformedFileError, UsageError
 
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".webp"}
 
 
-class ImageFolder(Dataset):
+class Pictures(Protocol):
+    """What the training loop draws its batches from."""
+
+    def __len__(self) -> int:
+        """Number of items."""
+
+    def batch(self, indices: Sequence[int]) -> dict[str, Tensor]:
+        """Items as {"image": float32 [N, 3, S, S] in [-1, 1], "index": int64 [N]}."""
+
+
+class ImageFolder:
     """The pictures of one or more folders at one size, kept decoded in memory.
 
-    An item is {"image": float32 [3, S, S] in [-1, 1], "index": int}. Pictures of another size are
-    resized with an antialiasing filter; they must be square.
+    Pictures of another size are resized with an antialiasing filter; they must be square.
     """
 
     def __init__(self, folders: Path | Sequence[Path], size: int, *, flip: bool = False) -> None:
@@ -44,19 +56,36 @@ class ImageFolder(Dataset):
         """Number of items, mirror images counted."""
         return len(self.paths) * (2 if self.flip else 1)
 
-    def pixels(self, index: int) -> np.ndarray:
-        """Return uint8 [S, S, 3] sRGB of item `index`."""
-        file, mirrored = index % len(self.paths), index >= len(self.paths)
-        if not self._is_loaded[file]:
-            self._pixels[file] = _decode(self.paths[file], self.size)
-            self._is_loaded[file] = True
-        picture = self._pixels[file]
-        return picture[:, ::-1] if mirrored else picture
+    def pixels(self, indices: Sequence[int]) -> np.ndarray:
+        """Return uint8 [N, S, S, 3] sRGB of items; what is not in memory yet is decoded.
 
-    def __getitem__(self, index: int) -> dict[str, Tensor | int]:
-        """Return one item."""
-        pixels = torch.from_numpy(np.ascontiguousarray(self.pixels(index)))
-        return {"image": pixels.permute(2, 0, 1).float() / 127.5 - 1, "index": index}
+        Raises:
+            MalformedFileError: A file cannot be decoded or is not square.
+        """
+        indices = np.asarray(indices, np.int64)
+        files = indices % len(self.paths)
+        missing = np.unique(files[~self._is_loaded[files]])
+        if missing.size:
+            self._load(missing)
+        pixels = self._pixels[files]
+        is_mirrored = indices >= len(self.paths)
+        pixels[is_mirrored] = pixels[is_mirrored, :, ::-1]
+        return pixels
+
+    def images(self, indices: Sequence[int]) -> Tensor:
+        """Return float32 [N, 3, S, S] in [-1, 1] of items."""
+        return torch.from_numpy(self.pixels(indices)).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+    def batch(self, indices: Sequence[int]) -> dict[str, Tensor]:
+        """Return items as the training loop takes them."""
+        return {"image": self.images(indices), "index": torch.as_tensor(indices)}
+
+    def _load(self, files: np.ndarray) -> None:
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            decoded = pool.map(lambda file: _decode(self.paths[file], self.size), files)
+            for file, picture in zip(files, decoded, strict=True):
+                self._pixels[file] = picture
+        self._is_loaded[files] = True
 
 
 def read_labels(folder: Path) -> list[dict]:
@@ -72,15 +101,34 @@ def read_labels(folder: Path) -> list[dict]:
         raise MalformedFileError(f"{path}: {error}") from error
 
 
+def batches(
+    data: Pictures, batch_size: int, seed: int, start: int, stop: int
+) -> Iterator[dict[str, Tensor]]:
+    """Batches of the steps start … stop - 1, each made while the one before is in use."""
+    with ThreadPoolExecutor(1) as ahead:
+        step = start
+        order = partial(batch_indices, len(data), batch_size, seed=seed)
+        following = ahead.submit(data.batch, order(step)) if step < stop else None
+        while following is not None:
+            batch, step = following.result(), step + 1
+            following = ahead.submit(data.batch, order(step)) if step < stop else None
+            yield batch
+
+
 def batch_indices(count: int, batch_size: int, step: int, seed: int) -> list[int]:
     """Indices of the batch of a step: epochs are permutations keyed by (seed, epoch)."""
     start = step * batch_size
     indices = []
     while len(indices) < batch_size:
         epoch, offset = divmod(start + len(indices), count)
-        order = np.random.default_rng((seed, epoch)).permutation(count)
+        order = _epoch_order(count, seed, epoch)
         indices += order[offset : offset + batch_size - len(indices)].tolist()
     return indices
+
+
+@lru_cache(maxsize=2)
+def _epoch_order(count: int, seed: int, epoch: int) -> np.ndarray:
+    return np.random.default_rng((seed, epoch)).permutation(count)
 
 
 def _pictures(folder: Path) -> list[Path]:

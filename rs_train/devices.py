@@ -10,7 +10,10 @@ Precision = Literal["fp32", "bf16"]
 
 def pick_device() -> torch.device:
     """The first accelerator if there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    torch.backends.cudnn.benchmark = True  # shapes hardly change during a training
+    return torch.device("cuda")
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager:

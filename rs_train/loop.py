@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import io
+import itertools
 import json
 import math
 import os
@@ -10,7 +11,7 @@ import pickle
 import signal
 import sys
 import time
-from collections.abc import Sized
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,7 +23,7 @@ from torch.optim import Optimizer
 
 from rs_runtime.contracts.errors import IncompatibleError, NumericsError
 from rs_runtime.contracts.files import write_atomic
-from rs_train.data import batch_indices
+from rs_train.data import Pictures, batches
 from rs_train.records import environment
 from rs_train.run_log import RunLog
 
@@ -70,13 +71,13 @@ class Task(Protocol):
 
 
 def run(
-    task: Task, dataset: Sized | None, config: LoopConfig, run_dir: Path, *, quiet: bool = False
+    task: Task, data: Pictures | None, config: LoopConfig, run_dir: Path, *, quiet: bool = False
 ) -> list[Path]:
     """Train until `config.steps`, resuming what the run folder holds.
 
     Args:
         task: What to optimise.
-        dataset: Map-style items; None when the task draws its own batches.
+        data: Items to draw batches from; None when the task draws its own batches.
         config: Lengths and intervals.
         run_dir: Gets metrics.jsonl, samples/, checkpoints, record.json; created if missing.
         quiet: No progress bar.
@@ -96,8 +97,9 @@ def run(
     start, spent = _resume(task, config, run_dir)
     started = time.monotonic() - spent
     with RunLog(run_dir, start, config.steps, quiet=quiet) as log, _StopFlag() as stop:
-        for step in range(start, config.steps):
-            figures = task.step(step, _batch(dataset, config, step))
+        steps = range(start, config.steps)
+        for step, batch in zip(steps, _batches(data, config, start), strict=False):
+            figures = task.step(step, batch)
             _refuse_non_finite(figures, step, run_dir)
             done = step + 1
             log.add(figures)
@@ -121,12 +123,10 @@ def run(
     return task.finish(run_dir, record)
 
 
-def _batch(dataset: Any, config: LoopConfig, step: int) -> dict[str, Tensor]:
-    if dataset is None:
-        return {}
-    order = batch_indices(len(dataset), config.batch_size, step, config.seed)
-    items = [dataset[index] for index in order]
-    return torch.utils.data.default_collate(items)
+def _batches(data: Pictures | None, config: LoopConfig, start: int) -> Iterator[dict[str, Tensor]]:
+    if data is None:
+        return itertools.repeat({})
+    return batches(data, config.batch_size, config.seed, start, config.steps)
 
 
 def _refuse_non_finite(figures: dict[str, float], step: int, run_dir: Path) -> None:
@@ -143,6 +143,7 @@ def _config_hash(task: Task, config: LoopConfig) -> str:
     # The length and the reporting may change between resumed runs, the rest may not.
     data = dataclasses.asdict(task.config)
     data["loop"] = {"batch_size": config.batch_size, "seed": config.seed}
+    data["device"] = next(next(iter(task.modules.values())).parameters()).device.type
     return hashlib.sha256(json.dumps(data, sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -154,6 +155,7 @@ def _save(task: Task, config: LoopConfig, run_dir: Path, step: int, seconds: flo
         "modules": {name: module.state_dict() for name, module in task.modules.items()},
         "optimizers": {name: o.state_dict() for name, o in task.optimizers.items()},
         "rng": torch.get_rng_state(),
+        "cuda_rng": torch.cuda.get_rng_state_all(),
     }
     buffer = io.BytesIO()
     torch.save(state, buffer)
@@ -170,14 +172,14 @@ def _resume(task: Task, config: LoopConfig, run_dir: Path) -> tuple[int, float]:
     """Restore the newest readable checkpoint; return its step and the seconds spent so far."""
     for path in reversed(_checkpoints(run_dir)):
         try:
-            state = torch.load(path, weights_only=True)
+            state = torch.load(path, map_location="cpu", weights_only=True)
         except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError):
             print(f"{path}: unreadable, trying the one before", file=sys.stderr)
             continue
         if state["config_hash"] != _config_hash(task, config):
             raise IncompatibleError(
                 f"{run_dir} holds a run with another configuration",
-                expected="the same options as when it was started",
+                expected="the options and the kind of device that it was started with",
                 hint="choose another --run folder, or delete this one",
             )
         for name, module in task.modules.items():
@@ -185,6 +187,7 @@ def _resume(task: Task, config: LoopConfig, run_dir: Path) -> tuple[int, float]:
         for name, optimizer in task.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
         torch.set_rng_state(state["rng"])
+        torch.cuda.set_rng_state_all(state["cuda_rng"])
         return state["step"], state["seconds"]
     return 0, 0.0
 

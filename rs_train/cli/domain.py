@@ -69,12 +69,13 @@ def command(
     from rs_train.checkpoint import load_model
     from rs_train.config import load
     from rs_train.data import ImageFolder
+    from rs_train.devices import pick_device
     from rs_train.domains.description import describe
     from rs_train.loop import run
     from rs_train.tasks.domain import DomainRun
 
     config = load(DomainRun, preset, overrides)
-    generator = load_model(generator_path, expect="generator")
+    generator = load_model(generator_path, expect="generator").to(pick_device())
     codes = _codes(generator, portraits, base_path, refiner_path, codes_path)
     data = None
     if references is not None:
@@ -186,9 +187,11 @@ def _codes(
         raise UsageError(f"{codes_path}: no such file", hint="add --portraits to make it")
     if base_path is None:
         raise UsageError("--portraits must be inverted", hint="add --base-inverter and --refiner")
-    base = load_model(base_path, expect="style_transformer")
-    refiner = load_model(refiner_path, expect="refiner") if refiner_path else None
-    codes = invert(_pictures(portraits, base.config.image_size), generator, base, refiner)
+    device = generator.latent_avg.device
+    base = load_model(base_path, expect="style_transformer").to(device)
+    refiner = load_model(refiner_path, expect="refiner").to(device) if refiner_path else None
+    pictures = _pictures(portraits, base.config.image_size).to(device)
+    codes = invert(pictures, generator, base, refiner)
     if codes_path is not None:
         make_folder_of(codes_path)
         write_codes(codes_path, codes, generator)
@@ -196,9 +199,7 @@ def _codes(
 
 
 def _pictures(folder: Path, size: int) -> "Tensor":
-    import torch
-
     from rs_train.data import ImageFolder
 
     pictures = ImageFolder(folder, size)
-    return torch.stack([pictures[index]["image"] for index in range(len(pictures))])
+    return pictures.images(range(len(pictures)))

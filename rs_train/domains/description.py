@@ -3,8 +3,6 @@
 import hashlib
 from dataclasses import dataclass
 
-import numpy as np
-
 from rs_runtime.contracts.tokens import clean_name
 from rs_train.data import ImageFolder
 
@@ -34,6 +32,6 @@ def describe(name: str, prompt: str | None, references: ImageFolder | None) -> D
     if references is not None:
         digest = hashlib.sha256()
         for index in range(len(references.paths)):
-            digest.update(np.ascontiguousarray(references.pixels(index)).tobytes())
+            digest.update(references.pixels([index]).tobytes())
         parts.append(f"{len(references.paths)} references {digest.hexdigest()}")
     return DomainDescription(name=clean_name(name), source="; ".join(parts))

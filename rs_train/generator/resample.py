@@ -4,12 +4,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_TAPS = (1.0, 3.0, 3.0, 1.0)
-
 
 def fir_kernel(channels: int, gain: float, like: Tensor) -> Tensor:
     """Return the separable FIR filter as a depthwise kernel [channels, 1, 4, 4] summing to gain."""
-    taps = torch.tensor(_TAPS, dtype=like.dtype, device=like.device)
+    # 4 - |2i - 3| = 1, 3, 3, 1, computed where it is used: a copy from the host would stop a step
+    # from being captured.
+    taps = 4 - (2 * torch.arange(4, dtype=like.dtype, device=like.device) - 3).abs()
     kernel = torch.outer(taps, taps)
     kernel = kernel * (gain / kernel.sum())
     return kernel.expand(channels, 1, 4, 4)

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from rs_runtime.contracts.errors import MalformedFileError
 from rs_train.data import ImageFolder, read_labels
@@ -34,10 +33,10 @@ class Labels:
     attributes: Tensor
 
 
-class LabelledPortraits(Dataset):
+class LabelledPortraits:
     """Pictures of folders that `rs-train render` wrote.
 
-    An item is {"image": float32 [3, S, S] in [-1, 1], "index": int}; `labels` holds the rest.
+    `labels` holds what is known of them.
     """
 
     def __init__(self, folders: Sequence[Path], size: int) -> None:
@@ -65,13 +64,13 @@ class LabelledPortraits(Dataset):
         """Number of pictures."""
         return len(self.pictures)
 
-    def __getitem__(self, index: int) -> dict[str, Tensor | int]:
-        """Return one item."""
-        return self.pictures[index]
-
     def images(self, indices: Sequence[int]) -> Tensor:
         """Several pictures as float32 [N, 3, S, S] in [-1, 1]."""
-        return torch.stack([self.pictures[int(index)]["image"] for index in indices])
+        return self.pictures.images(indices)
+
+    def batch(self, indices: Sequence[int]) -> dict[str, Tensor]:
+        """Return pictures as the training loop takes them; "index" is their row in the labels."""
+        return self.pictures.batch(indices)
 
 
 def _read_rows(rows: list[dict]) -> Labels:

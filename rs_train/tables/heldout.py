@@ -39,7 +39,7 @@ def render_held_out(
     for _ in render_folder(folder, settings, workers):
         pass
     pictures = ImageFolder(folder, size)
-    image = torch.stack([pictures[index]["image"] for index in range(count)])
+    image = pictures.images(range(count))
     masks = [_background(folder / "masks" / f"{path.stem}.npz") for path in pictures.paths]
     return HeldOut(image, torch.from_numpy(np.stack(masks))[:, None])
 

@@ -24,6 +24,7 @@ from rs_train.losses.identity import embedding_distance
 from rs_train.losses.perceptual import perceptual_loss
 from rs_train.losses.sliced_wasserstein import neighbourhoods, texture_distance
 from rs_train.losses.structure import structure_loss
+from rs_train.optimizers import set_rate
 from rs_train.perceptual.arcface import ArcFace
 from rs_train.perceptual.augment import Augmentation, apply_view, augment, draw_view
 from rs_train.perceptual.clip import ClipGuide
@@ -139,8 +140,7 @@ class DomainTask:
     def step(self, step: int, batch: dict[str, Tensor]) -> dict[str, float]:
         """One update of the change and its average."""
         rate = learning_rate(step, self.config.loop.steps, self.config.training)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        set_rate(self.optimizer, rate)
         with autocast(self.device, self.config.training.precision):
             losses = self.losses(batch)
         losses["penalty"] = self.change.penalty()

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from rs_train.capture import CapturedStep, numbers
 from rs_train.checkpoint import save_model
 from rs_train.devices import Precision, autocast, pick_device
 from rs_train.generator import (
@@ -21,6 +22,7 @@ from rs_train.generator import (
 from rs_train.generator.resample import downsample
 from rs_train.grids import grid, to_pixels
 from rs_train.loop import LoopConfig
+from rs_train.optimizers import adam
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,17 +95,17 @@ class GeneratorTask:
             24, config.generator.z_dim, generator=torch.Generator().manual_seed(1)
         ).to(self.device)
         self._step = 0
+        self._update = CapturedStep(self._play, self.device)
 
     def step(self, step: int, batch: dict[str, Tensor]) -> dict[str, float]:
         """One discriminator update, one generator update, one average update."""
         self._step = step
-        size = self._size(step)
         real = batch["image"].to(self.device)
-        real = downsample(real, real.shape[-1] // size)
-        figures = self._discriminator_step(real, size, step)
-        figures |= self._generator_step(real.shape[0], size)
-        self._update_average(real.shape[0], step)
-        return figures
+        # The ramp lets the average forget the first pictures quickly.
+        half_life = min(self.config.training.ema_images, (step + 1) * len(real) * 0.05)
+        follow = torch.tensor(1 - 0.5 ** (len(real) / half_life), device=self.device)
+        is_penalised = step % self.config.training.r1_every == 0
+        return numbers(self._update(self._size(step), is_penalised, real=real, follow=follow))
 
     def samples(self) -> np.ndarray:
         """Pictures of the averaged generator for fixed z, truncated to 0.8."""
@@ -136,43 +138,49 @@ class GeneratorTask:
         w_plus = torch.where(takes_second[:, :, None], second[:, None], first[:, None])
         return self.generator.synthesis(w_plus, noise_mode="random", resolution=size)
 
-    def _discriminator_step(self, real: Tensor, size: int, step: int) -> dict[str, float]:
+    def _play(
+        self, size: int, is_penalised: bool, *, real: Tensor, follow: Tensor
+    ) -> dict[str, Tensor]:
+        real = downsample(real, real.shape[-1] // size)
+        figures = self._discriminator_step(real, size, is_penalised)
+        figures |= self._generator_step(len(real), size)
+        self._update_average(follow)
+        return figures
+
+    def _discriminator_step(self, real: Tensor, size: int, is_penalised: bool) -> dict[str, Tensor]:
         training = self.config.training
-        is_penalised = step % training.r1_every == 0
         with autocast(self.device, training.precision):
             with torch.no_grad():
                 fake = self._draw(real.shape[0], size)
-            real = real.contiguous(memory_format=torch.channels_last).requires_grad_(is_penalised)
+            real = real.detach().contiguous(memory_format=torch.channels_last)
+            real.requires_grad_(is_penalised)
             logits_real = self.discriminator(real)
             logits_fake = self.discriminator(fake)
             loss = F.softplus(logits_fake).mean() + F.softplus(-logits_real).mean()
-        figures = {"d_loss": loss.item(), "real": logits_real.mean().item()}
+        figures = {"d_loss": loss, "real": logits_real.mean()}
         if is_penalised:
             (gradient,) = torch.autograd.grad(logits_real.sum(), real, create_graph=True)
             penalty = gradient.float().square().sum(dim=(1, 2, 3)).mean()
             loss = loss + penalty * (training.r1_gamma / 2 * training.r1_every)
-            figures["r1"] = penalty.item()
+            figures["r1"] = penalty
         _update(self.optimizers["discriminator"], loss)
         return figures
 
-    def _generator_step(self, count: int, size: int) -> dict[str, float]:
+    def _generator_step(self, count: int, size: int) -> dict[str, Tensor]:
         self.discriminator.requires_grad_(False)
         with autocast(self.device, self.config.training.precision):
             logits = self.discriminator(self._draw(count, size))
             loss = F.softplus(-logits).mean()
         _update(self.optimizers["generator"], loss)
         self.discriminator.requires_grad_(True)
-        return {"g_loss": loss.item(), "fake": logits.mean().item()}
+        return {"g_loss": loss, "fake": logits.mean()}
 
     @torch.no_grad()
-    def _update_average(self, count: int, step: int) -> None:
-        # The ramp lets the average forget the first pictures quickly.
-        half_life = min(self.config.training.ema_images, (step + 1) * count * 0.05)
-        keep = 0.5 ** (count / max(half_life, 1e-8))
+    def _update_average(self, follow: Tensor) -> None:
         for average, value in zip(
             self.average.state_dict().values(), self.generator.state_dict().values(), strict=True
         ):
-            average.lerp_(value, 1 - keep)
+            average.lerp_(value, follow)
 
     @torch.no_grad()
     def _silence_blocks_above(self, size: int) -> None:
@@ -187,9 +195,7 @@ def _adam(
 ) -> torch.optim.Optimizer:
     # Lazy regularisation: both constants follow the share of ordinary steps (StyleGAN2, B).
     ratio = 1.0 if lazy_every is None else lazy_every / (lazy_every + 1)
-    return torch.optim.Adam(
-        model.parameters(), lr=training.lr * ratio, betas=(0.0, 0.99**ratio), eps=1e-8
-    )
+    return adam(model.parameters(), training.lr * ratio, (0.0, 0.99**ratio))
 
 
 def _update(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:

@@ -6,10 +6,10 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from pytorch_optimizer import Ranger
 from torch import Tensor, nn
 
 from rs_runtime.contracts.errors import IncompatibleError
+from rs_train.capture import CapturedStep, numbers
 from rs_train.checkpoint import save_model
 from rs_train.data import ImageFolder
 from rs_train.devices import Precision, autocast, pick_device
@@ -23,6 +23,7 @@ from rs_train.loop import LoopConfig
 from rs_train.losses.identity import identity_loss
 from rs_train.losses.l2 import l2_loss
 from rs_train.losses.perceptual import perceptual_loss
+from rs_train.optimizers import adam, set_rate
 from rs_train.perceptual.arcface import ArcFace
 from rs_train.schedule import scheduled_rate
 
@@ -140,11 +141,16 @@ class InverterTask:
     def _optimize(self, parameters: list[nn.Parameter]) -> None:
         training = self.config.training
         if training.optimizer == "ranger":
+            from pytorch_optimizer import Ranger  # takes seconds to import
+
             optimizer = Ranger(parameters, training.lr, (0.95, 0.999), k=6, alpha=0.5, eps=1e-5)
         else:
-            optimizer = torch.optim.Adam(parameters, training.lr, betas=(0.9, 0.99))
+            optimizer = adam(parameters, training.lr, (0.9, 0.99))
         self.parameters = parameters
         self.optimizers = {"model": optimizer}
+        # Ranger's look-ahead counts its steps in Python.
+        is_capturable = training.optimizer == "adam"
+        self._captured = CapturedStep(self._update, self.device, enabled=is_capturable)
 
     def stages(self, photo: Tensor) -> list[Tensor]:
         """Every reconstruction [N, 3, S, S] of photos [N, 3, S, S], the first inversion first."""
@@ -157,23 +163,25 @@ class InverterTask:
     def step(self, step: int, batch: dict[str, Tensor]) -> dict[str, float]:
         """One update on one batch of photos."""
         training = self.config.training
-        optimizer = self.optimizers["model"]
-        rate = learning_rate(step, self.config.loop.steps, training)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
+        set_rate(self.optimizers["model"], learning_rate(step, self.config.loop.steps, training))
         self.model.train()
+        figures = numbers(self._captured(photo=self._place(batch["image"])))
+        if training.validate_every and (step + 1) % training.validate_every == 0:
+            figures |= self.validate()
+        return figures
+
+    def _update(self, *, photo: Tensor) -> dict[str, Tensor]:
+        training = self.config.training
+        optimizer = self.optimizers["model"]
         with autocast(self.device, training.precision):
-            losses = self.losses(self._place(batch["image"]))
+            losses = self.losses(photo)
             loss = sum(getattr(training, name) * value for name, value in losses.items())
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         if training.clip_norm:
             nn.utils.clip_grad_norm_(self.parameters, training.clip_norm)
         optimizer.step()
-        figures = {"loss": loss.item()} | {name: value.item() for name, value in losses.items()}
-        if training.validate_every and (step + 1) % training.validate_every == 0:
-            figures |= self.validate()
-        return figures
+        return {"loss": loss, **losses}
 
     def validate(self) -> dict[str, float]:
         """Mean squared error of each stage on the validation photos, on the [-1, 1] scale."""
@@ -183,7 +191,7 @@ class InverterTask:
         sums = None
         for start in range(0, count, SAMPLES):
             indices = range(start, min(start + SAMPLES, count))
-            photo = self._place(torch.stack([self.validation[i]["image"] for i in indices]))
+            photo = self._place(self.validation.images(indices))
             errors = torch.stack(
                 [(image - photo).square().mean((1, 2, 3)).sum() for image in self._show(photo)]
             )
@@ -196,7 +204,7 @@ class InverterTask:
         if self.validation is None:
             return None
         count = min(SAMPLES, len(self.validation))
-        photo = self._place(torch.stack([self.validation[i]["image"] for i in range(count)]))
+        photo = self._place(self.validation.images(range(count)))
         pictures = [photo, *self._show(photo)]
         pixels = np.stack([to_pixels(images) for images in pictures], axis=1)
         columns = len(pictures) * (2 if count % 2 == 0 else 1)

@@ -14,6 +14,7 @@ from rs_train.devices import Precision, autocast, pick_device
 from rs_train.loop import LoopConfig
 from rs_train.losses.angular_margin import angular_margin_loss
 from rs_train.losses.contrastive import contrastive_loss
+from rs_train.optimizers import set_rate
 from rs_train.perceptual.arcface import ArcFace, ArcFaceConfig
 from rs_train.perceptual.augment import Augmentation, augment
 from rs_train.perceptual.clip import Clip, ClipConfig
@@ -134,9 +135,7 @@ class JudgeTask:
         """One update on one batch of pictures and their indices."""
         training = self.config.training
         self._progress = step / self.config.loop.steps
-        lr = learning_rate(step, self.config.loop.steps, training)
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
+        set_rate(self.optimizer, learning_rate(step, self.config.loop.steps, training))
         self.model.train()
         image = augment(batch["image"].to(self.device), training.augmentation)
         image = image.contiguous(memory_format=torch.channels_last)

@@ -55,8 +55,8 @@ class Numbers:
     def __len__(self):
         return 10
 
-    def __getitem__(self, index):
-        return {"x": torch.tensor(index / 10)}
+    def batch(self, indices):
+        return {"x": torch.tensor(indices) / 10}
 
 
 LOOP = LoopConfig(steps=12, batch_size=4, log_every=2, sample_every=6, checkpoint_every=4)

@@ -3,7 +3,6 @@
 import pytest
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from rs_train.domains.codes import Codes
 from rs_train.generator import Generator, GeneratorConfig
@@ -33,7 +32,7 @@ def codes(generator: Generator) -> Codes:
     )
 
 
-class Pictures(Dataset):
+class Pictures:
     """Items as `ImageFolder` gives them."""
 
     def __init__(self, image: Tensor) -> None:
@@ -42,8 +41,8 @@ class Pictures(Dataset):
     def __len__(self) -> int:
         return len(self.image)
 
-    def __getitem__(self, index: int) -> dict[str, Tensor | int]:
-        return {"image": self.image[index], "index": index}
+    def batch(self, indices: list[int]) -> dict[str, Tensor]:
+        return {"image": self.image[indices], "index": torch.tensor(indices)}
 
 
 @pytest.fixture

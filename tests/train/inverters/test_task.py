@@ -67,7 +67,7 @@ def same(a: list[torch.Tensor], b: list[torch.Tensor]) -> bool:
 
 def batch(photos: Path) -> dict[str, torch.Tensor]:
     folder = ImageFolder(photos, 32)
-    return {"image": torch.stack([folder[i]["image"] for i in range(4)])}
+    return folder.batch(range(4))
 
 
 def test_base_step_moves_the_inverter_alone(photos, generator, judge, tmp_path):
@@ -148,7 +148,7 @@ def test_bf16_step_is_finite(photos, generator, base, judge, tmp_path):
 def test_validation_is_the_error_of_each_stage(photos, generator, base, tmp_path):
     folder = ImageFolder(photos, 32)
     task = TwoStageTask(RUN, generator, base, tmp_path / "refiner", validation=folder)
-    photo = torch.stack([folder[i]["image"] for i in range(6)])
+    photo = folder.images(range(6))
     with torch.no_grad():
         first = generator.synthesis(base(photo)).clamp(-1, 1)
     found = task.validate()
@@ -163,8 +163,8 @@ def test_samples_show_photo_and_stages(photos, generator, base, tmp_path):
     task = TwoStageTask(RUN, generator, base, tmp_path / "refiner", validation=folder)
     picture = task.samples()
     assert picture.shape == (3 * 32, 2 * 3 * 32, 3)
-    assert np.array_equal(picture[:32, :32], folder.pixels(0))
-    assert np.array_equal(picture[:32, 96:128], folder.pixels(1))
+    assert np.array_equal(picture[:32, :32], folder.pixels([0])[0])
+    assert np.array_equal(picture[:32, 96:128], folder.pixels([1])[0])
 
 
 def test_interrupted_run_ends_like_one_in_a_piece(photos, generator, tmp_path):
@@ -198,10 +198,10 @@ def test_mixture_keeps_the_shares(photos, tmp_path):
     extra.mkdir()
     Image.new("RGB", (32, 32)).save(extra / "black.png")
     mixture = Mixture({photos: 1.0, extra: 1.0}, 32)
-    is_black = [bool((mixture[i]["image"] == -1).all()) for i in range(len(mixture))]
+    is_black = (mixture.images(range(len(mixture))) == -1).all(dim=(1, 2, 3)).tolist()
     assert len(mixture) == 14
     assert sum(is_black) == 7
-    assert mixture[3]["index"] == 3
+    assert mixture.batch([3])["index"].tolist() == [3]
     assert len(Mixture({photos: 1.0}, 32, flip=False)) == 6
 
 
