@@ -14,6 +14,7 @@ DOMAINS = {
 # Looks that only the judges see, so that a CLIP learns a vocabulary.
 _OTHER_LOOKS = ("watercolour", "charcoal", "ink", "pastel", "pop", "sepia")
 _LOOKS = ("photo", *DOMAINS, *_OTHER_LOOKS)
+_ALL_CORES = ("--workers", "0")
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,16 @@ class Stage:
     argv: tuple[str, ...]
     run: str = ""
 
+    @property
+    def out(self) -> str:
+        """What the stage writes."""
+        return self.argv[self.argv.index("--out") + 1]
+
+    def reads(self, path: str) -> bool:
+        """Whether a file or folder, or the folder that holds it, is among the stage's inputs."""
+        others = [arg.partition("=")[0] for arg in self.argv if arg != self.out]
+        return any(arg == path or path.startswith(f"{arg}/") for arg in others)
+
 
 def stages() -> list[Stage]:
     """The recipe."""
@@ -44,17 +55,17 @@ def _render(folder: str, count: int, seed: int, *options: str) -> Stage:
 def _renders() -> list[Stage]:
     # A seed a purpose: no two of these folders share a scene.
     return [
-        _render("photo", 12_000, 1),
-        _render("people", 2400, 2, "--people", "300"),
-        _render("extras", 3000, 4, "--extras"),
+        _render("photo", 16_000, 1, *_ALL_CORES),
+        _render("people", 6000, 2, "--people", "750", *_ALL_CORES),
+        _render("extras", 6000, 4, "--extras", *_ALL_CORES),
         _render("validation", 200, 8),
-        *(_render(f"looks-{look}", 400, 3, "--domain", look) for look in _LOOKS),
-        _render("looks-extras", 400, 33, "--extras"),
+        *(_render(f"looks-{look}", 600, 3, "--domain", look) for look in _LOOKS),
+        _render("looks-extras", 600, 33, "--extras"),
         *(
-            _render(f"metric-{look}", 360, 5, "--people", "120", "--domain", look)
+            _render(f"metric-{look}", 480, 5, "--people", "160", "--domain", look)
             for look in _LOOKS
         ),
-        _render("metric-extras", 360, 55, "--people", "120", "--extras"),
+        _render("metric-extras", 480, 55, "--people", "160", "--extras"),
         *(_render(f"references-{domain}", 400, 6, "--domain", domain) for domain in DOMAINS),
         _render("pairs-photo", 300, 7),
         *(_render(f"pairs-{domain}", 300, 7, "--domain", domain) for domain in DOMAINS),

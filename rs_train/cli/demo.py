@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +26,15 @@ from rs_train.tables.record import machine, write_demo_page
     help="Folder of data, runs and models; an interrupted demo goes on there.",
 )
 @click.option("--only", multiple=True, metavar="STAGE", help="Run these stages; repeatable.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Stages at a time: more than one pays with an accelerator and many cores.",
+)
 @click.option("--list", "is_list", is_flag=True, help="Print the commands and stop.")
-def command(work: Path, only: tuple[str, ...], is_list: bool) -> None:
+def command(work: Path, only: tuple[str, ...], jobs: int, is_list: bool) -> None:
     """Rebuild the demo from nothing: render, train, adapt, measure.
 
     Takes hours on a CPU. Finished stages are skipped; WORK/record.json tells what each took, and
@@ -42,11 +51,8 @@ def command(work: Path, only: tuple[str, ...], is_list: bool) -> None:
     for folder in ("domains", "ceilings", "text-only"):
         (work / "models" / folder).mkdir(parents=True, exist_ok=True)
     record = _read_record(work)
-    for number, stage in enumerate(recipe, 1):
-        if stage.name in record:
-            continue
-        click.echo(f"[{number}/{len(recipe)}] {stage.name}", err=True)
-        record[stage.name] = _run(stage, work)
+    for name, kept in _run_all([stage for stage in recipe if stage.name not in record], work, jobs):
+        record[name] = kept
         write_atomic(work / "record.json", (json.dumps(record, indent=2) + "\n").encode())
     names = [stage.name for stage in stages()]
     if all(name in record for name in names):
@@ -66,6 +72,35 @@ def _select(only: tuple[str, ...]) -> list[Stage]:
 def _read_record(work: Path) -> dict[str, Any]:
     path = work / "record.json"
     return json.loads(path.read_text()) if path.exists() else {}
+
+
+def _run_all(waiting: list[Stage], work: Path, jobs: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Run stages, several at a time, each once those whose results it reads are done.
+
+    Yields:
+        Name and record of each stage when it ends.
+
+    Raises:
+        _StageError: A stage failed; those under way are finished and recorded first.
+    """
+    running: dict[Future, Stage] = {}
+    failure: Exception | None = None
+    total = len(waiting)
+    with ThreadPoolExecutor(jobs) as pool:
+        while running or (waiting and failure is None):
+            busy = [*waiting, *running.values()]
+            ready = [s for s in waiting if not any(s.reads(other.out) for other in busy)]
+            for stage in ready[: jobs - len(running)] if failure is None else ():
+                waiting.remove(stage)
+                running[pool.submit(_run, stage, work)] = stage
+                click.echo(f"[{total - len(waiting)}/{total}] {stage.name}", err=True)
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                stage = running.pop(future)
+                if future.exception() is None:
+                    yield stage.name, future.result()
+                failure = failure or future.exception()
+    if failure is not None:
+        raise failure
 
 
 def _run(stage: Stage, work: Path) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """rs-train render"""
 
+import os
 from pathlib import Path
 
 import click
@@ -18,7 +19,13 @@ from rs_train.portraits.domains import DOMAINS
     "--people", type=click.IntRange(1), help="This many persons take turns; default: all differ."
 )
 @click.option("--masks", is_flag=True, help="Write masks/NUMBER.npz beside the pictures.")
-@click.option("--workers", type=click.IntRange(1), default=1, show_default=True)
+@click.option(
+    "--workers",
+    type=click.IntRange(0),
+    default=1,
+    show_default=True,
+    help="Processes; 0 for as many as there are cores.",
+)
 def command(
     out: Path,
     count: int,
@@ -41,6 +48,6 @@ def command(
 
     settings = RenderSettings(count, size, seed, domain, extras, masks, people)
     with click.progressbar(length=count, label=f"{domain} {size}x{size}") as bar:
-        for _ in render_folder(out, settings, workers):
+        for _ in render_folder(out, settings, workers or os.cpu_count()):
             bar.update(1)
     click.echo(str(out))

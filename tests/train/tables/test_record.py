@@ -85,7 +85,8 @@ def test_this_machine_has_a_name():
 @pytest.fixture
 def two_stages(monkeypatch):
     """A recipe of two stages that a stand-in for rs-train runs."""
-    recipe = [Stage("render a", ("render", "--out", "a")), Stage("fit", ("fit",), run="runs/fit")]
+    recipe = [Stage("render a", ("render", "--out", "a"))]
+    recipe.append(Stage("fit", ("train", "--out", "fit"), run="runs/fit"))
     monkeypatch.setattr(demo, "stages", lambda: recipe)
 
     def run(argv, cwd):
