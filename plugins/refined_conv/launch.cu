@@ -157,9 +157,13 @@ int run_tile(const Operator& op, void*) {
 
 #endif
 
+// Rows of a thread: where neighbours are shared more rows save reads, until registers run out.
+template <int V, Geometry G>
+constexpr int kRows = V == 1 ? 1 : G == Geometry::kPoint ? 4 : 2;
+
 template <typename T, int V, Geometry G, bool Residual>
 int pick_rows(const Operator& op, void* stream) {
-  constexpr int rows = G == Geometry::kUp ? 2 : 4;
+  constexpr int rows = kRows<V, G>;
   const ColumnGrid<V, rows> grid(op);
   if (std::int64_t(grid.across) * grid.down * grid.samples >= kBusyThreads) {
     return run_column<T, V, rows, G, Residual>(op, stream);
@@ -167,48 +171,46 @@ int pick_rows(const Operator& op, void* stream) {
   return run_column<T, V, 1, G, Residual>(op, stream);
 }
 
-template <typename T, int V, Geometry G>
-int pick_terms(const Operator& op, void* stream) {
-  if (op.args.residual == nullptr) return pick_rows<T, V, G, false>(op, stream);
-  if (op.args.P == nullptr) return pick_rows<T, V, G, true>(op, stream);
-  if (op.args.channels <= 32) return run_tile<T, V, 32, G>(op, stream);
-  return run_tile<T, V, 64, G>(op, stream);
-}
-
-template <typename T, int V>
-int pick_geometry(const Operator& op, void* stream) {
-  switch (op.args.geometry) {
-    case RS_POINT:
-      return pick_terms<T, V, Geometry::kPoint>(op, stream);
-    case RS_BOX:
-      return pick_terms<T, V, Geometry::kBox>(op, stream);
-    default:
-      return pick_terms<T, V, Geometry::kUp>(op, stream);
-  }
-}
-
-bool aligned(const RsRefineEpilogue& a, int vector) {
+// Vectors of channels need them to be neighbours in memory; all else goes one by one.
+bool vectors_fit(const RsRefineEpilogue& a, int width) {
   const auto bits = reinterpret_cast<std::uintptr_t>(a.base) |
                     reinterpret_cast<std::uintptr_t>(a.residual) |
                     reinterpret_cast<std::uintptr_t>(a.P) |
                     reinterpret_cast<std::uintptr_t>(a.demodulation) |
                     reinterpret_cast<std::uintptr_t>(a.bias) |
                     reinterpret_cast<std::uintptr_t>(a.out);
-  return a.layout == RS_CHANNELS_LAST && a.channels % vector == 0 &&
-         (a.P == nullptr || a.rank % vector == 0) && bits % 16 == 0;
+  return a.layout == RS_CHANNELS_LAST && a.channels % width == 0 &&
+         (a.P == nullptr || a.rank % width == 0) && bits % 16 == 0;
 }
 
-// Vectors of channels need them to be neighbours in memory; all else goes one by one. An up
-// column keeps two pixels a row, so four channels of each fill the registers.
-template <typename T>
-int pick_vector(const Operator& op, void* stream) {
+template <typename T, Geometry G, bool Residual>
+int pick_column(const Operator& op, void* stream) {
+  // An up column keeps two pixels a row, so four channels of each fill the registers.
+  constexpr int widest = G == Geometry::kUp ? 4 : 16 / sizeof(T);
+  if (vectors_fit(op.args, widest)) return pick_rows<T, widest, G, Residual>(op, stream);
+  return pick_rows<T, 1, G, Residual>(op, stream);
+}
+
+template <typename T, Geometry G>
+int pick_terms(const Operator& op, void* stream) {
+  if (op.args.residual == nullptr) return pick_column<T, G, false>(op, stream);
+  if (op.args.P == nullptr) return pick_column<T, G, true>(op, stream);
   constexpr int widest = 16 / sizeof(T);
-  const bool column = op.args.P == nullptr;
-  if (aligned(op.args, widest) && !(column && op.args.geometry == RS_UP)) {
-    return pick_geometry<T, widest>(op, stream);
+  if (!vectors_fit(op.args, widest)) return run_tile<T, 1, 64, G>(op, stream);
+  if (op.args.channels <= 32) return run_tile<T, widest, 32, G>(op, stream);
+  return run_tile<T, widest, 64, G>(op, stream);
+}
+
+template <typename T>
+int pick_geometry(const Operator& op, void* stream) {
+  switch (op.args.geometry) {
+    case RS_POINT:
+      return pick_terms<T, Geometry::kPoint>(op, stream);
+    case RS_BOX:
+      return pick_terms<T, Geometry::kBox>(op, stream);
+    default:
+      return pick_terms<T, Geometry::kUp>(op, stream);
   }
-  if (aligned(op.args, 4)) return pick_geometry<T, 4>(op, stream);
-  return pick_geometry<T, 1>(op, stream);
 }
 
 bool valid(const RsRefineEpilogue& a) {
@@ -233,11 +235,11 @@ extern "C" int rs_refine_epilogue(const RsRefineEpilogue* args, void* stream) {
   const rs::Operator op = rs::make_operator(*args);
   switch (args->dtype) {
     case RS_FLOAT32:
-      return rs::pick_vector<float>(op, stream);
+      return rs::pick_geometry<float>(op, stream);
     case RS_FLOAT16:
-      return rs::pick_vector<rs::Half>(op, stream);
+      return rs::pick_geometry<rs::Half>(op, stream);
     case RS_BFLOAT16:
-      return rs::pick_vector<rs::BFloat16>(op, stream);
+      return rs::pick_geometry<rs::BFloat16>(op, stream);
     default:
       return RS_INVALID_ARGUMENT;
   }
