@@ -28,6 +28,7 @@ from rs_train.perceptual.arcface import ArcFace
 from rs_train.schedule import scheduled_rate
 
 SAMPLES = 8
+VALIDATION_BATCH = 32
 STATISTICS_SEED = 0
 
 
@@ -189,8 +190,8 @@ class InverterTask:
             return {}
         count = min(self.config.training.validate_count, len(self.validation))
         sums = None
-        for start in range(0, count, SAMPLES):
-            indices = range(start, min(start + SAMPLES, count))
+        for start in range(0, count, VALIDATION_BATCH):
+            indices = range(start, min(start + VALIDATION_BATCH, count))
             photo = self._place(self.validation.images(indices))
             errors = torch.stack(
                 [(image - photo).square().mean((1, 2, 3)).sum() for image in self._show(photo)]
