@@ -63,13 +63,34 @@ def read_file(path: PathLike, *, max_bytes: int, what: str) -> bytes:
         UnsafeFileError: Larger than `max_bytes`.
         ResourceError: The disk fails.
     """
+    with open_regular(path, what=what) as descriptor:
+        return read_descriptor(descriptor, os.fsdecode(path), max_bytes=max_bytes, what=what)
+
+
+@contextlib.contextmanager
+def open_regular(path: PathLike, *, what: str) -> Iterator[int]:
+    """Open a regular file for reading; symbolic links are followed.
+
+    Args:
+        path: The file.
+        what: What the file is, for messages.
+
+    Yields:
+        The file descriptor, closed when the block ends. An OSError of the block is taken for a
+        failure to read the file.
+
+    Raises:
+        UsageError: No such path, a NUL in it, or no permission to read it.
+        MalformedFileError: A folder, FIFO, socket or device.
+        ResourceError: The disk fails.
+    """
     text = _checked_path(path, what)
     with _read_errors(text, what):
-        # A device may act on being opened, so the kind is asked first and again of the open file.
+        # A device may act on being opened, so the kind is asked first; read_descriptor asks again.
         _require_regular(os.stat(text), text, what)
         descriptor = os.open(text, READ_FLAGS)
         try:
-            return read_descriptor(descriptor, text, max_bytes=max_bytes, what=what)
+            yield descriptor
         finally:
             os.close(descriptor)
 
