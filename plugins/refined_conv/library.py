@@ -56,7 +56,15 @@ def build_cuda(target: Path, architectures: Sequence[int]) -> None:
     codes = [f"-gencode=arch=compute_{a},code=sm_{a}" for a in architectures]
     newest = max(architectures)
     codes.append(f"-gencode=arch=compute_{newest},code=compute_{newest}")
-    flags = ("-std=c++17", "-O3", "-shared", "-Xcompiler", "-fPIC", "--split-compile=0", "--threads=0")
+    flags = (
+        "-std=c++17",
+        "-O3",
+        "-shared",
+        "-Xcompiler",
+        "-fPIC",
+        "--split-compile=0",
+        "--threads=0",
+    )
     _run([compiler, *flags, *codes, str(SOURCE), "-o", str(target)])
 
 

@@ -1,0 +1,350 @@
+"""Check and time the refined convolution's CUDA kernel against PyTorch on this machine's GPU.
+
+    python benchmarks/refined_conv_cuda.py --out refined_conv.json [--quick]
+
+Needs nvcc and PyTorch with CUDA. Results are written after every section, and a section that fails
+is recorded and does not stop the next. `--dry-run` runs all of it on the CPU at toy sizes, which
+shows that it runs and measures nothing.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import torch
+from torch import Tensor
+
+from benchmarks.gpu_layers import operator_times, whole_layer_times
+from benchmarks.gpu_operator import body, fir, fused, use_library
+from benchmarks.gpu_synthesis import (
+    FusedSynthesis,
+    Inputs,
+    Network,
+    ffhq_table,
+    plain_synthesis,
+    prepare_all,
+    roofline_seconds,
+)
+from benchmarks.gpu_timing import (
+    copy_bandwidth,
+    machine_facts,
+    product_rate,
+    relative_error,
+    replay_seconds,
+    seconds,
+)
+from plugins.refined_conv import library
+
+RANKS = (32, 288)
+BATCHES = (1, 8)
+TOLERANCES = {torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 1.6e-2}
+
+
+class Run:
+    """What is known so far, written to a file after every section."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        self.device = "cpu" if options.dry_run else "cuda"
+        self.start = time.monotonic()
+        self.results: dict[str, Any] = {"mode": vars(options) | {"out": str(options.out)}}
+        self.table = ffhq_table(16, 16) if options.dry_run else ffhq_table()
+
+    @property
+    def elapsed(self) -> float:
+        return time.monotonic() - self.start
+
+    def section(self, name: str, work: Callable[[], Any], needs: float = 0.0) -> None:
+        """Run one section, unless fewer than `needs` seconds are left, and write everything."""
+        begin = self.elapsed
+        if begin + needs > self.options.limit:
+            self.results[name] = {"skipped": f"{begin:.0f} s of {self.options.limit} s used"}
+        else:
+            try:
+                self.results[name] = work()
+            except Exception as error:
+                self.results[name] = {"error": repr(error), "trace": traceback.format_exc()}
+                print(f"{name}: {error!r}", file=sys.stderr)
+        self.results.setdefault("section_seconds", {})[name] = round(self.elapsed - begin, 2)
+        print(f"[{self.elapsed:6.1f} s] {name}", flush=True)
+        text = json.dumps(self.results, indent=1, default=str)
+        self.options.out.parent.mkdir(parents=True, exist_ok=True)
+        self.options.out.write_text(text)
+
+    def value(self, *path: str) -> Any:
+        """A number from an earlier section, or None."""
+        node: Any = self.results
+        for key in path:
+            node = node.get(key) if isinstance(node, dict) else None
+        return node
+
+    @property
+    def bandwidth(self) -> float:
+        return self.value("rates", "copy_bytes_per_s") or 4.3e12
+
+    @property
+    def l2_bytes(self) -> int:
+        return self.value("machine", "l2_bytes") or 64 << 20
+
+
+def build(run: Run, folder: Path) -> dict[str, Any]:
+    begin = time.monotonic()
+    target = folder / "librefined_conv.so"
+    if run.device == "cpu":
+        library.build_host(target)
+    else:
+        major, minor = torch.cuda.get_device_capability()
+        library.build_cuda(target, [10 * major + minor])
+    use_library(library.load(target))
+    return {"seconds": time.monotonic() - begin, "bytes": target.stat().st_size}
+
+
+def correctness(run: Run) -> dict[str, Any]:
+    """Relative norms against the function body in float64, on fresh random inputs."""
+    shapes = [(1, 20, 10, 14, 7), (3, 33, 18, 10, 5), (2, 64, 16, 32, 32), (8, 40, 34, 22, 24)]
+    if not run.options.dry_run:
+        shapes += [(2, 512, 64, 64, 288), (1, 32, 512, 512, 32), (3, 128, 130, 126, 64)]
+    worst: dict[str, float] = {}
+    failed = []
+    for dtype, tolerance in TOLERANCES.items():
+        for shape in shapes:
+            for layout in ("channels_first", "channels_last"):
+                for geometry in ("point", "box", "up"):
+                    for kind in ("none", "dense", "low rank"):
+                        error = _one_error(run.device, dtype, shape, layout, geometry, kind)
+                        name = str(dtype).removeprefix("torch.")
+                        worst[name] = max(worst.get(name, 0.0), error)
+                        if not error <= tolerance:
+                            failed.append([name, shape, layout, geometry, kind, error])
+    return {"worst_relative_error": worst, "failed": failed}
+
+
+def _one_error(
+    device: str, dtype: torch.dtype, shape: tuple[int, ...], layout: str, geometry: str, kind: str
+) -> float:
+    n, c, h, w, rank = shape
+    edge, part = (1, 2) if geometry == "up" else (0, 1)
+
+    def draw(*size: int, to: torch.dtype = dtype) -> Tensor:
+        return torch.randn(*size, device=device).to(to)
+
+    def maps(*size: int) -> Tensor:
+        form = torch.channels_last if layout == "channels_last" else torch.contiguous_format
+        return draw(*size).contiguous(memory_format=form)
+
+    parts = {
+        "base": maps(n, c, h + edge, w + edge),
+        "residual": None,
+        "P": draw(n, rank, c) / rank**0.5 if kind == "low rank" else None,
+        "demodulation": draw(n, c, to=torch.float32).abs(),
+        "noise": draw(n, 1, h, w),
+        "bias": draw(c, to=torch.float32),
+    }
+    if kind != "none":
+        parts["residual"] = maps(n, rank if kind == "low rank" else c, h // part, w // part) / 4
+    wide = {k: None if v is None else v.double().contiguous() for k, v in parts.items()}
+    filter_ = fir(wide["base"]) if geometry == "up" else None
+    expected = body(**wide, geometry=geometry, filter_=filter_)
+    form = torch.channels_last if layout == "channels_last" else torch.contiguous_format
+    out = torch.full((n, c, h, w), torch.nan, device=device, dtype=dtype)
+    out = out.contiguous(memory_format=form)
+    return relative_error(fused(**parts, geometry=geometry, layout=layout, out=out), expected)
+
+
+def rates(run: Run) -> dict[str, float]:
+    return {
+        "copy_bytes_per_s": copy_bandwidth(run.device),
+        "product_flops_per_s": product_rate(run.device),
+    }
+
+
+def layers(run: Run, batch: int) -> list[dict[str, Any]]:
+    convs = run.table.convs
+    if run.options.quick:
+        convs = [c for c in convs if c.name in ("b64.conv1", "b1024.conv0", "b1024.conv1")]
+    rows: list[dict[str, Any]] = []
+    for layer in convs:
+        for row in operator_times(layer, batch, RANKS, run.device, run.l2_bytes, run.bandwidth):
+            rows.append(row)
+        torch.cuda.empty_cache() if run.device == "cuda" else None
+    return rows
+
+
+def whole_layers(run: Run, network: Network, batch: int) -> list[dict[str, Any]]:
+    inputs = network.inputs(batch, 32)
+    return [
+        whole_layer_times(network, layer, inputs, run.device, run.l2_bytes)
+        for layer in network.table.convs
+    ]
+
+
+def fused_synthesis(
+    run: Run, network: Network, batch: int, rank: int, plan: int, prepare: Any, check: bool
+) -> dict[str, Any]:
+    inputs = network.inputs(batch, rank)
+    net = FusedSynthesis(network, plan, prepare)
+    result: dict[str, Any] = {"seconds": seconds([lambda: net(inputs)] * 2, run.device, 7)}
+    if run.value("rates", "product_flops_per_s"):
+        floor = roofline_seconds(
+            run.table, batch, rank, run.bandwidth, run.value("rates", "product_flops_per_s")
+        )
+        result |= {"roofline_s": floor, "over_roofline": result["seconds"] / floor}
+    if check:
+        exact = Network.random(run.table, torch.float32, run.device)
+        wide = Inputs(inputs.w_plus, inputs.P.float(), inputs.Q.float())
+        expected = plain_synthesis(exact, wide, "materialised")
+        result["relative_error"] = relative_error(net(inputs), expected)
+        result["profile"] = profile(run, lambda: net(inputs))
+    return result
+
+
+def profile(run: Run, work: Callable[[], Any]) -> list[list[Any]]:
+    """The kernels that take most of one run: name, microseconds, launches."""
+    kinds = [torch.profiler.ProfilerActivity.CPU]
+    if run.device == "cuda":
+        kinds = [torch.profiler.ProfilerActivity.CUDA]
+    with torch.profiler.profile(activities=kinds) as seen:
+        work()
+        if run.device == "cuda":
+            torch.cuda.synchronize()
+    rows = [
+        [e.key[:90], round(getattr(e, "self_device_time_total", 0.0), 1), e.count]
+        for e in seen.key_averages()
+    ]
+    return sorted(rows, key=lambda row: -row[1])[:40]
+
+
+def eager(run: Run, network: Network, batch: int, rank: int) -> dict[str, Any]:
+    inputs = network.inputs(batch, rank)
+
+    def once() -> Tensor:
+        return plain_synthesis(network, inputs, "materialised")
+
+    once()
+    if run.device == "cpu":
+        return {"seconds": seconds([once], "cpu")}
+    return {"seconds": replay_seconds(once, 5), "profile": profile(run, once)[:12]}
+
+
+def compiled(run: Run, network: Network, batch: int, rank: int, form: Any) -> dict[str, Any]:
+    """torch.compile with CUDA graphs, from the first call on."""
+    inputs = network.inputs(batch, rank)
+    mode = "default" if run.device == "cpu" else "reduce-overhead"
+    forward = torch.compile(
+        lambda w, p, q: plain_synthesis(network, Inputs(w, p, q), form), mode=mode, dynamic=False
+    )
+
+    def once() -> Tensor:
+        return forward(inputs.w_plus, inputs.P, inputs.Q)
+
+    begin = time.monotonic()
+    for _ in range(3):
+        once()
+    warm = time.monotonic() - begin
+    if run.device == "cpu":
+        return {"seconds": seconds([once], "cpu"), "compile_s": warm}
+    torch.cuda.synchronize()
+    return {"seconds": replay_seconds(once, 9), "compile_s": time.monotonic() - begin}
+
+
+def synthesis_sections(run: Run) -> None:
+    """Ours with several plans, then its peers; the slow compilations last."""
+    network = Network.random(run.table, torch.float16, run.device)
+    fast = torch.compile(prepare_all, dynamic=False) if run.device == "cuda" else prepare_all
+    plans = {1: (4, 64), 8: (4, 128, 2048)} if not run.options.dry_run else {1: (8,), 8: (4, 64)}
+    for batch in BATCHES:
+        for plan in plans[batch]:
+            name = f"synthesis kernel b{batch} from{plan}"
+            run.section(
+                f"{name} eager-prepare",
+                lambda b=batch, p=plan: fused_synthesis(
+                    run, network, b, 32, p, prepare_all, p == plans[b][0] and b == 1
+                ),
+            )
+    for batch in BATCHES:
+        run.section(f"synthesis eager grouped b{batch}", lambda b=batch: eager(run, network, b, 32))
+    for batch in BATCHES:
+        for plan in plans[batch]:
+            run.section(
+                f"synthesis kernel b{batch} from{plan}",
+                lambda b=batch, p=plan: fused_synthesis(run, network, b, 32, p, fast, False),
+                needs=10,
+            )
+    for batch, form in ((1, "materialised"), (8, "dense"), (1, "dense"), (8, "materialised")):
+        run.section(
+            f"synthesis compiled {form} b{batch}",
+            lambda b=batch, f=form: compiled(run, network, b, 32, f),
+            needs=20,
+        )
+    for batch in BATCHES:
+        run.section(
+            f"synthesis kernel b{batch} rank288",
+            lambda b=batch: fused_synthesis(run, network, b, 288, plans[b][0], prepare_all, False),
+        )
+    for batch in BATCHES:
+        run.section(
+            f"whole layers b{batch}", lambda b=batch: whole_layers(run, network, b), needs=5
+        )
+
+
+def summary(run: Run) -> str:
+    """The short table."""
+    lines = []
+    for name, value in run.results.items():
+        if isinstance(value, dict) and ("error" in value or "skipped" in value):
+            lines.append(f"{name}: {value.get('error') or value['skipped']}"[:160])
+        elif isinstance(value, dict) and "seconds" in value and name != "build":
+            ratio = f"  {value['over_roofline']:.2f} x roofline" if "roofline_s" in value else ""
+            error = f"  error {value['relative_error']:.1e}" if "relative_error" in value else ""
+            lines.append(f"{name:42} {value['seconds'] * 1e3:8.3f} ms{ratio}{error}")
+        elif name.startswith("layers") and isinstance(value, list):
+            lines += [
+                f"{r['layer']:12} b{r['batch']} {r['residual']:9} kernel {r['kernel_us']:8.1f} us"
+                f"  floor {r['floor_us']:7.1f} ({r['of_floor']:.0%})  body {r['body_us']:8.1f}"
+                for r in value
+            ]
+        elif name.startswith("whole") and isinstance(value, list):
+            lines += [
+                f"{r['layer']:12} b{r['batch']} whole {r['kernel_us']:8.1f} us"
+                f"  grouped {r['grouped_us']:8.1f}"
+                for r in value
+            ]
+    checked = run.value("correctness")
+    lines.append(f"correctness: {json.dumps(checked, default=str)[:600]}")
+    lines.append(f"rates: {json.dumps(run.value('rates'))}, {run.elapsed:.0f} s in all")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=Path("refined_conv.json"))
+    parser.add_argument("--quick", action="store_true", help="correctness and three layers")
+    parser.add_argument("--dry-run", action="store_true", help="toy sizes on the CPU")
+    parser.add_argument("--limit", type=float, default=110, help="seconds; later work is skipped")
+    run = Run(parser.parse_args())
+    torch.backends.cudnn.benchmark = True
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch._dynamo.config.recompile_limit = 64
+    torch.set_grad_enabled(False)
+    with tempfile.TemporaryDirectory() as folder:
+        run.section("machine", machine_facts)
+        run.section("build", lambda: build(run, Path(folder)))
+        run.section("correctness", lambda: correctness(run))
+        run.section("rates", lambda: rates(run))
+        run.section("layers b1", lambda: layers(run, 1))
+        if not run.options.quick:
+            run.section("layers b8", lambda: layers(run, 8))
+            synthesis_sections(run)
+    print(summary(run))
+
+
+if __name__ == "__main__":
+    main()
