@@ -24,6 +24,10 @@ _MAX_BYTES = 8 << 30
 MODELS = {
     "generator": "rs_train.generator:Generator",
     "style_transformer": "rs_train.inverters.style_transformer:StyleTransformer",
+    "psp": "rs_train.inverters.psp:PSP",
+    "e4e": "rs_train.inverters.e4e:E4E",
+    "restyle": "rs_train.inverters.restyle:ReStyle",
+    "one_stage": "rs_train.inverters.one_stage:OneStage",
     "refiner": "rs_train.inverters.refine:Refiner",
     "clip": "rs_train.perceptual.clip:Clip",
     "arcface": "rs_train.perceptual.arcface:ArcFace",

@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rs_train.inverters.attention import GroupedDecoderLayer
-from rs_train.inverters.pooling import pool_to
+from rs_train.inverters.pooling import middle_rows, pool_to
 from rs_train.inverters.style_transformer import StyleTransformer
-from rs_train.inverters.trunk import Channels, FeaturePyramid
+from rs_train.inverters.trunk import Channels, FeaturePyramid, check_sides
 
 FFHQ_CONVS = (
     *((512, 512),) * 9,
@@ -32,12 +32,24 @@ class Residual(NamedTuple):
     Q: Tensor
 
 
+def check_refined(refined_layers: int, conv_channels: tuple[tuple[int, int], ...]) -> None:
+    """Refuse an Nr that the synthesis does not have.
+
+    Raises:
+        ValueError: It is not in 1 … the number of convolutions.
+    """
+    if not 1 <= refined_layers <= len(conv_channels):
+        raise ValueError(f"refined_layers {refined_layers} is not in 1…{len(conv_channels)}")
+
+
 @dataclass(frozen=True)
 class RefinerConfig:
     """Sizes of a refiner; the defaults are the published ones for 1024² faces.
 
     Attributes:
         image_size: side S of the encoder's input, a multiple of 16.
+        image_height: rows of the square that the encoder reads, those in the middle; a multiple of
+            16, None for all.
         conv_channels: (Cin, Cout) of *every* convolution of the synthesis, in layer-table order.
         refined_layers: Nr; the last Nr convolutions are refined, P and Q of the others are zero.
         rank: L, tokens a layer and side.
@@ -47,6 +59,7 @@ class RefinerConfig:
     """
 
     image_size: int = 256
+    image_height: int | None = None
     conv_channels: tuple[tuple[int, int], ...] = FFHQ_CONVS
     refined_layers: int = 17
     rank: int = 32
@@ -55,14 +68,10 @@ class RefinerConfig:
     token_scale_init: float = 0.01
 
     def __post_init__(self) -> None:
-        if not 1 <= self.refined_layers <= len(self.conv_channels):
-            raise ValueError(
-                f"refined_layers {self.refined_layers} is not in 1…{len(self.conv_channels)}"
-            )
+        check_refined(self.refined_layers, self.conv_channels)
         if self.channels[-1] % self.heads:
             raise ValueError(f"width {self.channels[-1]} is not divisible into {self.heads} heads")
-        if self.image_size % 16:
-            raise ValueError(f"image_size {self.image_size} is not a multiple of 16")
+        check_sides(self.image_size, self.image_height)
 
 
 class ResidualTokens(nn.Module):
@@ -157,7 +166,8 @@ class Refiner(nn.Module):
             IncompatibleError: R is not a multiple of S.
         """
         first = pool_to(first_inversion.clamp(-1.0, 1.0), self.config.image_size)
-        features = self.pyramid(torch.cat([image, first], dim=1))
+        both = middle_rows(torch.cat([image, first], dim=1), self.config.image_height)
+        features = self.pyramid(both)
         tokens = self.residual.tokens
         for block, level in zip(self.blocks, features, strict=True):
             tokens = block(tokens, level)

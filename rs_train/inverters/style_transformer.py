@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from rs_train.inverters.attention import DecoderLayer
-from rs_train.inverters.trunk import Channels, FeaturePyramid, Pyramid
+from rs_train.inverters.pooling import middle_rows
+from rs_train.inverters.trunk import Channels, FeaturePyramid, Pyramid, check_sides
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,8 @@ class StyleTransformerConfig:
 
     Attributes:
         image_size: side S of the image the encoder reads, a multiple of 16.
+        image_height: rows of the square that the encoder reads, those in the middle; a multiple of
+            16, None for all.
         num_ws: rows of w_plus.
         z_dim: width of z.
         w_dim: width of w and of the attention.
@@ -30,6 +33,7 @@ class StyleTransformerConfig:
     """
 
     image_size: int = 256
+    image_height: int | None = None
     num_ws: int = 18
     z_dim: int = 512
     w_dim: int = 512
@@ -43,8 +47,7 @@ class StyleTransformerConfig:
             )
         if self.w_dim % self.heads:
             raise ValueError(f"w_dim {self.w_dim} is not divisible into {self.heads} heads")
-        if self.image_size % 16:
-            raise ValueError(f"image_size {self.image_size} is not a multiple of 16")
+        check_sides(self.image_size, self.image_height)
 
 
 class StyleTransformer(nn.Module):
@@ -102,4 +105,5 @@ class StyleTransformer(nn.Module):
             w_plus [N, num_ws, w_dim].
         """
         query = self.query if query is None else query
-        return self.offsets(self.pyramid(image), query) + self.latent_avg
+        features = self.pyramid(middle_rows(image, self.config.image_height))
+        return self.offsets(features, query) + self.latent_avg

@@ -18,6 +18,17 @@ SQUEEZE = 16
 Channels = tuple[int, int, int, int]
 
 
+def check_sides(size: int, height: int | None) -> None:
+    """Refuse pictures that the strides do not divide.
+
+    Raises:
+        ValueError: A side is not a multiple of 16, or the height is larger than the width.
+    """
+    for name, side in (("image_size", size), ("image_height", height)):
+        if side is not None and (side % 16 or not 0 < side <= size):
+            raise ValueError(f"{name} {side} is not a multiple of 16 up to {size}")
+
+
 class Taps(NamedTuple):
     """Trunk maps [N, C1, S/4, S/4], [N, C2, S/8, S/8], [N, C3, S/16, S/16]."""
 

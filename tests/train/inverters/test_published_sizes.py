@@ -5,7 +5,19 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from rs_train.inverters import Refiner, RefinerConfig, StyleTransformer, StyleTransformerConfig
+from rs_train.inverters import (
+    E4E,
+    PSP,
+    OneStage,
+    OneStageConfig,
+    Refiner,
+    RefinerConfig,
+    ReStyle,
+    ReStyleConfig,
+    StyleHeadsConfig,
+    StyleTransformer,
+    StyleTransformerConfig,
+)
 from rs_train.inverters.attention import DecoderLayer
 from rs_train.inverters.refine import FFHQ_CONVS
 from rs_train.inverters.trunk import FeaturePyramid, Trunk
@@ -33,6 +45,22 @@ def test_style_transformer_has_the_published_parameters():
 
 def test_refiner_has_the_published_parameters():
     assert parameters(Refiner(RefinerConfig())) == 47_129_888
+
+
+def test_one_stage_has_the_published_parameters():
+    assert parameters(OneStage(OneStageConfig())) == 46_384_800
+
+
+@pytest.mark.parametrize("cls", [PSP, E4E])
+@pytest.mark.parametrize(
+    ("num_ws", "expected"), [(18, 267_136_704), (16, 238_293_696), (14, 209_450_688)]
+)
+def test_encoders_with_style_heads_have_the_published_parameters(cls, num_ws, expected):
+    assert parameters(cls(StyleHeadsConfig(num_ws=num_ws))) == expected
+
+
+def test_restyle_has_the_published_parameters():
+    assert parameters(ReStyle(ReStyleConfig())) == 205_585_792
 
 
 def test_parts_have_the_published_parameters():
