@@ -82,9 +82,9 @@ def operator_times(
         calls = [lambda s=s: fused(**s, geometry=size.geometry) for s in sets]
         row["kernel_us"] = seconds(calls, device) * 1e6
         row["of_floor"] = row["floor_us"] / row["kernel_us"]
-        filter_ = _filter(size, device)
-        plain = [lambda s=s: body(**s, geometry=size.geometry, filter_=filter_) for s in sets[:4]]
-        row["body_us"] = seconds(plain, device, repeats=5) * 1e6
+        plain = {"geometry": size.geometry, "filter_": _filter(size, device)}
+        calls = [lambda s=s, plain=plain: body(**s, **plain) for s in sets[:4]]
+        row["body_us"] = seconds(calls, device, repeats=5) * 1e6
         row["body_over_kernel"] = row["body_us"] / row["kernel_us"]
         yield row
 
@@ -127,7 +127,7 @@ def whole_layer_times(
     count = 2 if device == "cpu" else min(8, sets_for(moved, l2_bytes))
     sets = [torch.randn(shape, device=device, dtype=torch.float16) for _ in range(count)]
     style = style_of(weights, inputs)
-    dW = residual_kernel(network, layer, inputs)
+    dW = residual_kernel(weights, inputs)
     d = demodulation(weights, style, dW)
     ways: dict[str, Callable[[Tensor], Tensor]] = {
         "kernel_us": lambda x: _ours(weights, x, style, dW, d),

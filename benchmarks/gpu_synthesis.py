@@ -37,6 +37,8 @@ class LayerWeights:
     sums: Tensor
     bias: Tensor  # fp32
     noise: Tensor  # [1, 1, R, R]
+    in_slice: slice  # of packed Q; empty for toRGB
+    out_slice: slice  # of packed P
 
 
 @dataclass
@@ -84,6 +86,8 @@ class Network:
                 sums=kernel.sum(dim=(2, 3)),
                 bias=normal(o) * 0.1,
                 noise=(normal(1, 1, layer.resolution, layer.resolution) * 0.1).to(dtype),
+                in_slice=table.in_slices.get(layer.name, slice(0)),
+                out_slice=table.out_slices.get(layer.name, slice(0)),
             )
         return network
 
@@ -101,10 +105,9 @@ class Network:
         return Inputs(w_plus, P.half().to(dtype), Q.half().to(dtype))
 
 
-def residual_kernel(network: Network, layer: Layer, inputs: Inputs) -> Tensor:
+def residual_kernel(weights: LayerWeights, inputs: Inputs) -> Tensor:
     """dW = Pᵀ Q of one layer, [N, O, I]."""
-    P = inputs.P[..., network.table.out_slices[layer.name]]
-    Q = inputs.Q[..., network.table.in_slices[layer.name]]
+    P, Q = inputs.P[..., weights.out_slice], inputs.Q[..., weights.in_slice]
     return torch.bmm(P.transpose(1, 2), Q)
 
 
@@ -166,7 +169,7 @@ def plain_synthesis(network: Network, inputs: Inputs, form: Form) -> Tensor:
             rgb = to_rgb(weights, x, style)
             image = rgb if image is None else upsampled(image) + rgb
             continue
-        dW = residual_kernel(network, layer, inputs)
+        dW = residual_kernel(weights, inputs)
         d = demodulation(weights, style, dW)
         convolve = _grouped if form == "materialised" else _constant
         y = convolve(weights, x, style, dW, d)
@@ -294,7 +297,7 @@ def prepare_all(network: Network, inputs: Inputs, materialise_from: int) -> Prep
         style = ready.styles[layer.name] = style_of(weights, inputs)
         if layer.kind == "torgb":
             continue
-        dW = residual_kernel(network, layer, inputs)
+        dW = residual_kernel(weights, inputs)
         d = demodulation(weights, style, dW)
         if layer.resolution >= materialise_from:
             ready.kernels[layer.name] = dynamic_kernels(weights, style, dW, d)

@@ -110,7 +110,7 @@ def build(run: Run, folder: Path) -> dict[str, Any]:
 def correctness(run: Run) -> dict[str, Any]:
     """Relative norms against the function body in float64, on fresh random inputs."""
     shapes = [(1, 20, 10, 14, 7), (3, 33, 18, 10, 5), (2, 64, 16, 32, 32), (8, 40, 34, 22, 24)]
-    if not run.options.dry_run:
+    if not run.options.dry_run and not run.options.quick:
         shapes += [(2, 512, 64, 64, 288), (1, 32, 512, 512, 32), (3, 128, 130, 126, 64)]
     worst: dict[str, float] = {}
     failed = []
@@ -172,9 +172,11 @@ def layers(run: Run, batch: int) -> list[dict[str, Any]]:
         convs = [c for c in convs if c.name in ("b64.conv1", "b1024.conv0", "b1024.conv1")]
     rows: list[dict[str, Any]] = []
     for layer in convs:
-        for row in operator_times(layer, batch, RANKS, run.device, run.l2_bytes, run.bandwidth):
-            rows.append(row)
-        torch.cuda.empty_cache() if run.device == "cuda" else None
+        if run.elapsed > run.options.limit:
+            rows.append({"skipped": layer.name})
+            continue
+        rows += operator_times(layer, batch, RANKS, run.device, run.l2_bytes, run.bandwidth)
+        torch.cuda.empty_cache()
     return rows
 
 
@@ -239,7 +241,10 @@ def compiled(run: Run, network: Network, batch: int, rank: int, form: Any) -> di
     inputs = network.inputs(batch, rank)
     mode = "default" if run.device == "cpu" else "reduce-overhead"
     forward = torch.compile(
-        lambda w, p, q: plain_synthesis(network, Inputs(w, p, q), form), mode=mode, dynamic=False
+        lambda w, p, q: plain_synthesis(network, Inputs(w, p, q), form),
+        mode=mode,
+        dynamic=False,
+        fullgraph=True,
     )
 
     def once() -> Tensor:
@@ -258,7 +263,11 @@ def compiled(run: Run, network: Network, batch: int, rank: int, form: Any) -> di
 def synthesis_sections(run: Run) -> None:
     """Ours with several plans, then its peers; the slow compilations last."""
     network = Network.random(run.table, torch.float16, run.device)
-    fast = torch.compile(prepare_all, dynamic=False) if run.device == "cuda" else prepare_all
+    fast = (
+        torch.compile(prepare_all, dynamic=False, fullgraph=True)
+        if run.device == "cuda"
+        else prepare_all
+    )
     plans = {1: (4, 64), 8: (4, 128, 2048)} if not run.options.dry_run else {1: (8,), 8: (4, 64)}
     for batch in BATCHES:
         for plan in plans[batch]:
@@ -271,6 +280,7 @@ def synthesis_sections(run: Run) -> None:
             )
     for batch in BATCHES:
         run.section(f"synthesis eager grouped b{batch}", lambda b=batch: eager(run, network, b, 32))
+    run.section("layers b1", lambda: layers(run, 1), needs=5)
     for batch in BATCHES:
         for plan in plans[batch]:
             run.section(
@@ -278,20 +288,26 @@ def synthesis_sections(run: Run) -> None:
                 lambda b=batch, p=plan: fused_synthesis(run, network, b, 32, p, fast, False),
                 needs=10,
             )
-    for batch, form in ((1, "materialised"), (8, "dense"), (1, "dense"), (8, "materialised")):
+    for batch, form in ((1, "materialised"), (8, "dense")):
         run.section(
             f"synthesis compiled {form} b{batch}",
             lambda b=batch, f=form: compiled(run, network, b, 32, f),
-            needs=20,
+            needs=15,
         )
+    run.section("layers b8", lambda: layers(run, 8), needs=5)
     for batch in BATCHES:
+        run.section(
+            f"whole layers b{batch}", lambda b=batch: whole_layers(run, network, b), needs=5
+        )
         run.section(
             f"synthesis kernel b{batch} rank288",
             lambda b=batch: fused_synthesis(run, network, b, 288, plans[b][0], prepare_all, False),
         )
-    for batch in BATCHES:
+    for batch, form in ((1, "dense"), (8, "materialised")):
         run.section(
-            f"whole layers b{batch}", lambda b=batch: whole_layers(run, network, b), needs=5
+            f"synthesis compiled {form} b{batch}",
+            lambda b=batch, f=form: compiled(run, network, b, 32, f),
+            needs=15,
         )
 
 
@@ -310,6 +326,7 @@ def summary(run: Run) -> str:
                 f"{r['layer']:12} b{r['batch']} {r['residual']:9} kernel {r['kernel_us']:8.1f} us"
                 f"  floor {r['floor_us']:7.1f} ({r['of_floor']:.0%})  body {r['body_us']:8.1f}"
                 for r in value
+                if "layer" in r
             ]
         elif name.startswith("whole") and isinstance(value, list):
             lines += [
@@ -330,7 +347,6 @@ def main() -> None:
     parser.add_argument("--dry-run", action="store_true", help="toy sizes on the CPU")
     parser.add_argument("--limit", type=float, default=110, help="seconds; later work is skipped")
     run = Run(parser.parse_args())
-    torch.backends.cudnn.benchmark = True
     torch.backends.cuda.matmul.allow_tf32 = False
     torch._dynamo.config.recompile_limit = 64
     torch.set_grad_enabled(False)
@@ -339,9 +355,10 @@ def main() -> None:
         run.section("build", lambda: build(run, Path(folder)))
         run.section("correctness", lambda: correctness(run))
         run.section("rates", lambda: rates(run))
-        run.section("layers b1", lambda: layers(run, 1))
-        if not run.options.quick:
-            run.section("layers b8", lambda: layers(run, 8))
+        torch.backends.cudnn.benchmark = True
+        if run.options.quick:
+            run.section("layers b1", lambda: layers(run, 1))
+        else:
             synthesis_sections(run)
     print(summary(run))
 
