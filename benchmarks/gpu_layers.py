@@ -9,14 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from benchmarks.gpu_fused import last, shared
 from benchmarks.gpu_operator import GAIN, SLOPE, blur, body, fused
 from benchmarks.gpu_synthesis import (
     Inputs,
     LayerWeights,
     Network,
-    _grouped,
     demodulation,
-    last,
+    grouped,
     residual_kernel,
     style_of,
 )
@@ -130,7 +130,7 @@ def whole_layer_times(
     dW = residual_kernel(weights, inputs)
     d = demodulation(weights, style, dW)
     ways: dict[str, Callable[[Tensor], Tensor]] = {
-        "kernel_us": lambda x: _ours(weights, x, style, dW, d),
+        "kernel_us": lambda x: shared(weights, x, style, dW, d),
         "grouped_us": lambda x: _grouped_layer(network, weights, x, style, dW, d),
     }
     row: dict[str, Any] = {"layer": layer.name, "batch": batch}
@@ -141,29 +141,10 @@ def whole_layer_times(
     return row
 
 
-def _ours(weights: LayerWeights, x: Tensor, style: Tensor, dW: Tensor, d: Tensor) -> Tensor:
-    n, c, h, w = x.shape
-    product = torch.bmm(x.permute(0, 2, 3, 1).reshape(n, h * w, c), dW.transpose(1, 2))
-    product = product.reshape(n, h, w, -1).permute(0, 3, 1, 2)
-    scaled = x * style[:, :, None, None].to(x.dtype)
-    if weights.kernel_up is None:
-        base, geometry = F.conv2d(scaled, weights.kernel, padding=1), "box"
-    else:
-        base, geometry = F.conv_transpose2d(scaled, weights.kernel_up, stride=2), "up"
-    return fused(
-        last(base),
-        product,
-        demodulation=d,
-        noise=weights.noise,
-        bias=weights.bias,
-        geometry=geometry,
-    )
-
-
 def _grouped_layer(
     network: Network, weights: LayerWeights, x: Tensor, style: Tensor, dW: Tensor, d: Tensor
 ) -> Tensor:
-    y = _grouped(weights, x, style, dW, d)
+    y = grouped(weights, x, style, dW, d)
     if weights.layer.up == 2:
         y = blur(y, network.filter)
     y = y + weights.noise + weights.bias[:, None, None].to(y.dtype)

@@ -1,10 +1,6 @@
-"""The refined 1024² synthesis at half precision: around our kernel, and in plain PyTorch.
-
-Random weights of the published shapes; every variant reads the same ones and gives the same image.
-"""
+"""The refined 1024² synthesis in plain PyTorch, on random weights of the published shapes."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -12,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.gpu_operator import GAIN, SLOPE, blur, fir, fused
+from benchmarks.gpu_operator import GAIN, SLOPE, blur, fir
 from rs_runtime.contracts.layers import Layer, LayerTable
 
 EPS = 1e-8
@@ -171,7 +167,7 @@ def plain_synthesis(network: Network, inputs: Inputs, form: Form) -> Tensor:
             continue
         dW = residual_kernel(weights, inputs)
         d = demodulation(weights, style, dW)
-        convolve = _grouped if form == "materialised" else _constant
+        convolve = grouped if form == "materialised" else constant
         y = convolve(weights, x, style, dW, d)
         if layer.up == 2:
             y = blur(y, network.filter)
@@ -180,7 +176,8 @@ def plain_synthesis(network: Network, inputs: Inputs, form: Form) -> Tensor:
     return image
 
 
-def _grouped(weights: LayerWeights, x: Tensor, style: Tensor, dW: Tensor, d: Tensor) -> Tensor:
+def grouped(weights: LayerWeights, x: Tensor, style: Tensor, dW: Tensor, d: Tensor) -> Tensor:
+    """Convolve with materialised kernels, one group a sample; in up layers before the blur."""
     kernels = dynamic_kernels(weights, style, dW, d)
     n, c, h, w = x.shape
     x, kernels = x.reshape(1, n * c, h, w), kernels.flatten(0, 1)
@@ -191,7 +188,8 @@ def _grouped(weights: LayerWeights, x: Tensor, style: Tensor, dW: Tensor, d: Ten
     return y.reshape(n, -1, *y.shape[2:])
 
 
-def _constant(weights: LayerWeights, x: Tensor, style: Tensor, dW: Tensor, d: Tensor) -> Tensor:
+def constant(weights: LayerWeights, x: Tensor, style: Tensor, dW: Tensor, d: Tensor) -> Tensor:
+    """Convolve with the static kernel and add box(dW x), then demodulate; before the blur."""
     scaled = x * style[:, :, None, None].to(x.dtype)
     product = torch.bmm(dW, x.flatten(2)).unflatten(2, x.shape[2:])
     if weights.kernel_up is None:
@@ -202,108 +200,6 @@ def _constant(weights: LayerWeights, x: Tensor, style: Tensor, dW: Tensor, d: Te
         ones = product.new_ones(product.shape[1], 1, 3, 3)
         y = y + F.conv_transpose2d(product, ones, stride=2, groups=product.shape[1])
     return y * d[:, :, None, None].to(y.dtype)
-
-
-@dataclass
-class FusedSynthesis:
-    """The same around our kernel: constant weights below `materialise_from`, then per sample.
-
-    Attributes:
-        prepare: Styles, residuals, demodulation and kernels; may be a compiled `prepare_all`.
-    """
-
-    network: Network
-    materialise_from: int
-    prepare: Callable[..., "Prepared"]
-
-    def __call__(self, inputs: Inputs) -> Tensor:
-        """The image [N, 3, R, R]."""
-        network, batch = self.network, len(inputs.w_plus)
-        ready = self.prepare(network, inputs, self.materialise_from)
-        x = network.const.expand(batch, -1, -1, -1).contiguous(memory_format=torch.channels_last)
-        image = None
-        for layer in network.table.layers:
-            weights = network.layers[layer.name]
-            if layer.kind == "torgb":
-                rgb = to_rgb(weights, x, ready.styles[layer.name])
-                image = rgb if image is None else upsampled(image) + rgb
-            elif layer.name in ready.kernels:
-                x = self._per_sample(weights, x, ready.kernels[layer.name])
-            else:
-                x = self._shared(weights, x, layer.name, ready)
-        return image
-
-    def _per_sample(self, weights: LayerWeights, x: Tensor, kernels: Tensor) -> Tensor:
-        layer, batch = weights.layer, len(x)
-        size = (batch, layer.out_channels, layer.resolution, layer.resolution)
-        out = x.new_empty(size).contiguous(memory_format=torch.channels_last)
-        for n in range(batch):
-            one = x[n : n + 1]
-            up = layer.up == 2
-            base = (
-                F.conv_transpose2d(one, kernels[n], stride=2)
-                if up
-                else F.conv2d(one, kernels[n], padding=1)
-            )
-            fused(
-                last(base),
-                noise=weights.noise,
-                bias=weights.bias,
-                geometry="up" if up else "point",
-                out=out[n : n + 1],
-            )
-        return out
-
-    def _shared(self, weights: LayerWeights, x: Tensor, name: str, ready: "Prepared") -> Tensor:
-        n, c, h, w = x.shape
-        pixels = x.permute(0, 2, 3, 1).reshape(n, h * w, c)
-        product = torch.bmm(pixels, ready.dW[name].transpose(1, 2))
-        product = product.reshape(n, h, w, -1).permute(0, 3, 1, 2)
-        scaled = x * ready.styles[name][:, :, None, None].to(x.dtype)
-        if weights.kernel_up is None:
-            base = F.conv2d(scaled, weights.kernel, padding=1)
-        else:
-            base = F.conv_transpose2d(scaled, weights.kernel_up, stride=2)
-        return fused(
-            last(base),
-            product,
-            demodulation=ready.d[name],
-            noise=weights.noise,
-            bias=weights.bias,
-            geometry="box" if weights.kernel_up is None else "up",
-        )
-
-
-def last(x: Tensor) -> Tensor:
-    """The tensor in channels-last memory; copies nothing where a library has chosen it."""
-    return x.contiguous(memory_format=torch.channels_last)
-
-
-@dataclass
-class Prepared:
-    """What is computed from the inputs before the first pixel, by layer name."""
-
-    styles: dict[str, Tensor]
-    dW: dict[str, Tensor]
-    d: dict[str, Tensor]
-    kernels: dict[str, Tensor]
-
-
-def prepare_all(network: Network, inputs: Inputs, materialise_from: int) -> Prepared:
-    """Compute styles, residuals, inverse norms and the materialised layers' kernels."""
-    ready = Prepared({}, {}, {}, {})
-    for layer in network.table.layers:
-        weights = network.layers[layer.name]
-        style = ready.styles[layer.name] = style_of(weights, inputs)
-        if layer.kind == "torgb":
-            continue
-        dW = residual_kernel(weights, inputs)
-        d = demodulation(weights, style, dW)
-        if layer.resolution >= materialise_from:
-            ready.kernels[layer.name] = dynamic_kernels(weights, style, dW, d)
-        else:
-            ready.dW[layer.name], ready.d[layer.name] = dW, d
-    return ready
 
 
 def roofline_seconds(

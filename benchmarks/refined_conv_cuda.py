@@ -22,15 +22,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import torch
 from torch import Tensor
 
+from benchmarks.gpu_fused import FusedSynthesis
 from benchmarks.gpu_layers import operator_times, whole_layer_times
 from benchmarks.gpu_operator import body, fir, fused, use_library
+from benchmarks.gpu_prepare import Stacks, prepare
 from benchmarks.gpu_synthesis import (
-    FusedSynthesis,
     Inputs,
     Network,
     ffhq_table,
     plain_synthesis,
-    prepare_all,
     roofline_seconds,
 )
 from benchmarks.gpu_timing import (
@@ -189,10 +189,10 @@ def whole_layers(run: Run, network: Network, batch: int) -> list[dict[str, Any]]
 
 
 def fused_synthesis(
-    run: Run, network: Network, batch: int, rank: int, plan: int, prepare: Any, check: bool
+    run: Run, network: Network, batch: int, rank: int, plan: int, how: Any, check: bool
 ) -> dict[str, Any]:
     inputs = network.inputs(batch, rank)
-    net = FusedSynthesis(network, plan, prepare)
+    net = FusedSynthesis(network, Stacks.of(network, plan), how)
     result: dict[str, Any] = {"seconds": seconds([lambda: net(inputs)] * 2, run.device, 7)}
     if run.value("rates", "product_flops_per_s"):
         floor = roofline_seconds(
@@ -264,9 +264,7 @@ def synthesis_sections(run: Run) -> None:
     """Ours with several plans, then its peers; the slow compilations last."""
     network = Network.random(run.table, torch.float16, run.device)
     fast = (
-        torch.compile(prepare_all, dynamic=False, fullgraph=True)
-        if run.device == "cuda"
-        else prepare_all
+        torch.compile(prepare, dynamic=False, fullgraph=True) if run.device == "cuda" else prepare
     )
     plans = {1: (4, 64), 8: (4, 128, 2048)} if not run.options.dry_run else {1: (8,), 8: (4, 64)}
     for batch in BATCHES:
@@ -275,7 +273,7 @@ def synthesis_sections(run: Run) -> None:
             run.section(
                 f"{name} eager-prepare",
                 lambda b=batch, p=plan: fused_synthesis(
-                    run, network, b, 32, p, prepare_all, p == plans[b][0] and b == 1
+                    run, network, b, 32, p, prepare, p == plans[b][0] and b == 1
                 ),
             )
     for batch in BATCHES:
@@ -301,7 +299,7 @@ def synthesis_sections(run: Run) -> None:
         )
         run.section(
             f"synthesis kernel b{batch} rank288",
-            lambda b=batch: fused_synthesis(run, network, b, 288, plans[b][0], prepare_all, False),
+            lambda b=batch: fused_synthesis(run, network, b, 288, plans[b][0], prepare, False),
         )
     for batch, form in ((1, "dense"), (8, "materialised")):
         run.section(
