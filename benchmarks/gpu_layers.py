@@ -63,7 +63,13 @@ def sets_for(bytes_each: int, l2_bytes: int) -> int:
 
 
 def operator_times(
-    layer: Layer, batch: int, ranks: tuple[int, ...], device: str, l2_bytes: int, bandwidth: float
+    layer: Layer,
+    batch: int,
+    ranks: tuple[int, ...],
+    device: str,
+    l2_bytes: int,
+    bandwidth: float,
+    with_body: bool = True,
 ) -> Iterator[dict[str, Any]]:
     """Yield one row for each kind of residual: none, dense, and every rank below the channels."""
     size = sizes_of(layer, batch)
@@ -82,10 +88,11 @@ def operator_times(
         calls = [lambda s=s: fused(**s, geometry=size.geometry) for s in sets]
         row["kernel_us"] = seconds(calls, device) * 1e6
         row["of_floor"] = row["floor_us"] / row["kernel_us"]
-        plain = {"geometry": size.geometry, "filter_": _filter(size, device)}
-        calls = [lambda s=s, plain=plain: body(**s, **plain) for s in sets[:4]]
-        row["body_us"] = seconds(calls, device, repeats=5) * 1e6
-        row["body_over_kernel"] = row["body_us"] / row["kernel_us"]
+        if with_body:
+            plain = {"geometry": size.geometry, "filter_": _filter(size, device)}
+            calls = [lambda s=s, plain=plain: body(**s, **plain) for s in sets[:4]]
+            row["body_us"] = seconds(calls, device, repeats=5) * 1e6
+            row["body_over_kernel"] = row["body_us"] / row["kernel_us"]
         yield row
 
 

@@ -14,6 +14,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,13 @@ from benchmarks.gpu_timing import (
 from plugins.refined_conv import library
 
 RANKS = (32, 288)
+VARIANTS = (
+    ("RS_BOX_ROWS=1", "RS_UP_PAIRS=1", "RS_POINT_ROWS=2"),
+    ("RS_BOX_ROWS=4", "RS_UP_PAIRS=4", "RS_POINT_ROWS=8", "RS_COLUMN_BLOCKS=1"),
+    ("RS_UP_VECTOR=8", "RS_UP_PAIRS=1", "RS_POINT_ROWS=1", "RS_COLUMN_BLOCKS=1"),
+    ("RS_UP_VECTOR=8", "RS_UP_PAIRS=2", "RS_BOX_ROWS=2", "RS_COLUMN_BLOCKS=1"),
+    ("RS_BOX_ROWS=2", "RS_UP_PAIRS=2", "RS_POINT_ROWS=4", "RS_COLUMN_BLOCKS=3"),
+)
 BATCHES = (1, 8)
 TOLERANCES = {torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 1.6e-2}
 
@@ -157,6 +165,36 @@ def _one_error(
     out = torch.full((n, c, h, w), torch.nan, device=device, dtype=dtype)
     out = out.contiguous(memory_format=form)
     return relative_error(fused(**parts, geometry=geometry, layout=layout, out=out), expected)
+
+
+def start_variants(folder: Path) -> list[Future[Path]]:
+    """Build the variants of the kernel beside everything else."""
+    major, minor = torch.cuda.get_device_capability()
+
+    def one(number: int, defines: tuple[str, ...]) -> Path:
+        target = folder / f"variant{number}.so"
+        library.build_cuda(target, [10 * major + minor], ("RS_ONLY_HALF", *defines))
+        return target
+
+    pool = ThreadPoolExecutor(len(VARIANTS))
+    return [pool.submit(one, number, defines) for number, defines in enumerate(VARIANTS)]
+
+
+def tune(run: Run, folder: Path, built: list[Future[Path]]) -> list[dict[str, Any]]:
+    """The operator's times at three layers in every variant of the kernel."""
+    rows = []
+    names = ("b64.conv1", "b256.conv0", "b256.conv1", "b1024.conv0", "b1024.conv1")
+    convs = [layer for layer in run.table.convs if layer.name in names]
+    for defines, future in zip(("default", *VARIANTS), (None, *built), strict=True):
+        path = folder / "librefined_conv.so" if future is None else future.result()
+        use_library(library.load(path))
+        for layer in convs:
+            for row in operator_times(
+                layer, 1, (), run.device, run.l2_bytes, run.bandwidth, with_body=False
+            ):
+                rows.append({"variant": " ".join(defines) if future else defines} | row)
+    use_library(library.load(folder / "librefined_conv.so"))
+    return rows
 
 
 def rates(run: Run) -> dict[str, float]:
@@ -326,6 +364,11 @@ def summary(run: Run) -> str:
                 for r in value
                 if "layer" in r
             ]
+        elif name == "tune" and isinstance(value, list):
+            lines += [
+                f"{r['layer']:12} {r['residual']:9} {r['of_floor']:.0%} {r['variant']}"
+                for r in value
+            ]
         elif name.startswith("whole") and isinstance(value, list):
             lines += [
                 f"{r['layer']:12} b{r['batch']} whole {r['kernel_us']:8.1f} us"
@@ -350,14 +393,19 @@ def main() -> None:
     torch.set_grad_enabled(False)
     with tempfile.TemporaryDirectory() as folder:
         run.section("machine", machine_facts)
+        tuned = run.device == "cuda" and not run.options.quick
+        variants = start_variants(Path(folder)) if tuned else []
         run.section("build", lambda: build(run, Path(folder)))
         run.section("correctness", lambda: correctness(run))
         run.section("rates", lambda: rates(run))
+        wait(variants)  # compilers would slow what is launched from Python
         torch.backends.cudnn.benchmark = True
         if run.options.quick:
             run.section("layers b1", lambda: layers(run, 1))
         else:
             synthesis_sections(run)
+        if variants:
+            run.section("tune", lambda: tune(run, Path(folder), variants))
     print(summary(run))
 
 

@@ -8,6 +8,23 @@
 
 #include "tile.cuh"
 
+// What tuning varies.
+#ifndef RS_POINT_ROWS
+#define RS_POINT_ROWS 4
+#endif
+#ifndef RS_BOX_ROWS
+#define RS_BOX_ROWS 2
+#endif
+#ifndef RS_UP_PAIRS
+#define RS_UP_PAIRS 2
+#endif
+#ifndef RS_UP_VECTOR
+#define RS_UP_VECTOR 4
+#endif
+#ifndef RS_COLUMN_BLOCKS
+#define RS_COLUMN_BLOCKS 2
+#endif
+
 namespace rs {
 namespace {
 
@@ -52,7 +69,7 @@ RS_INLINE TilePlace tile_place(const Operator& op, int tile, int c0, int n) {
 #if defined(__CUDACC__)
 
 template <typename T, int V, int Rows, Geometry G, bool Residual>
-__global__ void __launch_bounds__(kColumnThreads, 2) column_kernel(const __grid_constant__ Operator op,
+__global__ void __launch_bounds__(kColumnThreads, RS_COLUMN_BLOCKS) column_kernel(const __grid_constant__ Operator op,
                                                                 int across) {
   const int i = blockIdx.x * kColumnThreads + threadIdx.x;
   if (i < across) column_thread<T, V, Rows, G, Residual>(op, blockIdx.z, i, blockIdx.y);
@@ -159,7 +176,10 @@ int run_tile(const Operator& op, void*) {
 
 // Rows of a thread: where neighbours are shared more rows save reads, until registers run out.
 template <int V, Geometry G>
-constexpr int kRows = V == 1 ? 1 : G == Geometry::kPoint ? 4 : 2;
+constexpr int kRows = V == 1                  ? 1
+                      : G == Geometry::kPoint ? RS_POINT_ROWS
+                      : G == Geometry::kBox   ? RS_BOX_ROWS
+                                              : RS_UP_PAIRS;
 
 template <typename T, int V, Geometry G, bool Residual>
 int pick_rows(const Operator& op, void* stream) {
@@ -186,7 +206,7 @@ bool vectors_fit(const RsRefineEpilogue& a, int width) {
 template <typename T, Geometry G, bool Residual>
 int pick_column(const Operator& op, void* stream) {
   // An up column keeps two pixels a row, so four channels of each fill the registers.
-  constexpr int widest = G == Geometry::kUp ? 4 : 16 / sizeof(T);
+  constexpr int widest = G == Geometry::kUp && sizeof(T) == 2 ? RS_UP_VECTOR : 16 / sizeof(T);
   if (vectors_fit(op.args, widest)) return pick_rows<T, widest, G, Residual>(op, stream);
   return pick_rows<T, 1, G, Residual>(op, stream);
 }
@@ -234,12 +254,14 @@ extern "C" int rs_refine_epilogue(const RsRefineEpilogue* args, void* stream) {
   if (args == nullptr || !rs::valid(*args)) return RS_INVALID_ARGUMENT;
   const rs::Operator op = rs::make_operator(*args);
   switch (args->dtype) {
-    case RS_FLOAT32:
-      return rs::pick_geometry<float>(op, stream);
     case RS_FLOAT16:
       return rs::pick_geometry<rs::Half>(op, stream);
+#ifndef RS_ONLY_HALF
+    case RS_FLOAT32:
+      return rs::pick_geometry<float>(op, stream);
     case RS_BFLOAT16:
       return rs::pick_geometry<rs::BFloat16>(op, stream);
+#endif
     default:
       return RS_INVALID_ARGUMENT;
   }

@@ -48,7 +48,7 @@ def build_host(target: Path) -> None:
     _run([compiler, *flags, str(SOURCE), "-o", str(target)])
 
 
-def build_cuda(target: Path, architectures: Sequence[int]) -> None:
+def build_cuda(target: Path, architectures: Sequence[int], defines: Sequence[str] = ()) -> None:
     """Compile for the GPUs of these architectures, with PTX of the newest for later ones."""
     compiler = cuda_compiler()
     if compiler is None:
@@ -65,6 +65,7 @@ def build_cuda(target: Path, architectures: Sequence[int]) -> None:
         "--split-compile=0",
         "--threads=0",
     )
+    flags += tuple(f"-D{define}" for define in defines)
     _run([compiler, *flags, *codes, str(SOURCE), "-o", str(target)])
 
 
