@@ -90,7 +90,9 @@ def operator_times(
         row["of_floor"] = row["floor_us"] / row["kernel_us"]
         if with_body:
             plain = {"geometry": size.geometry, "filter_": _filter(size, device)}
-            calls = [lambda s=s, plain=plain: body(**s, **plain) for s in sets[:4]]
+            # Its operations like channels first.
+            firsts = [{k: t if t is None else t.contiguous() for k, t in s.items()} for s in sets]
+            calls = [lambda s=s, plain=plain: body(**s, **plain) for s in firsts[:4]]
             row["body_us"] = seconds(calls, device, repeats=5) * 1e6
             row["body_over_kernel"] = row["body_us"] / row["kernel_us"]
         yield row

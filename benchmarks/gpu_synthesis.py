@@ -1,6 +1,7 @@
 """The refined 1024² synthesis in plain PyTorch, on random weights of the published shapes."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -86,6 +87,12 @@ class Network:
                 out_slice=table.out_slices.get(layer.name, slice(0)),
             )
         return network
+
+    def tensors(self) -> Iterator[Tensor]:
+        """All constants."""
+        yield from (self.const, self.filter)
+        for weights in self.layers.values():
+            yield from (t for t in vars(weights).values() if isinstance(t, Tensor))
 
     def inputs(self, batch: int, rank: int) -> Inputs:
         """Draw a latent and tokens whose residual is about a third of the kernels."""
