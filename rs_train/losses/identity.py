@@ -27,7 +27,9 @@ def embedding_distance(prediction: Tensor, target: Tensor) -> Tensor:
 def identity_loss(network: IdentityNetwork, prediction: Tensor, target: Tensor) -> Tensor:
     """Identity lost between two image batches [N, 3, H, W] as ``network`` sees them; scalar.
 
-    Gradients flow into ``prediction`` alone.
+    The ID term of pSp (weight 0.1). The network is the project's own ArcFace, or the public one of
+    `rs_train.perceptual.ir_se50`, each with its own preprocessing. Gradients flow into
+    ``prediction`` alone.
     """
     with torch.no_grad():
         wanted = network.embed(target.detach())

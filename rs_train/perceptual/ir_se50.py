@@ -1,0 +1,85 @@
+"""The public ArcFace network of pSp's ID loss, and the trunk that encoders start from.
+
+Source: Deng et al. 2019; the file `model_ir_se50.pth` that pSp and its successors use. Its trunk is
+theirs: what `rs_train.inverters.trunk` builds.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rs_train.inverters.trunk import Trunk
+from rs_train.perceptual.preprocessing import to_size
+from rs_train.perceptual.public_weights import fill, read_state
+
+CHANNELS = (64, 128, 256, 512)
+SIZE = 112
+# Rows and columns of the face on an aligned 256 x 256 picture.
+ALIGNED, ROWS, COLUMNS = 256, slice(35, 223), slice(32, 220)
+
+_RENAMED = (
+    (r"^(body\.\d+)\.res_layer\.5\.fc1\.", r"\1.residual.5.reduce."),
+    (r"^(body\.\d+)\.res_layer\.5\.fc2\.", r"\1.residual.5.expand."),
+    (r"^(body\.\d+)\.res_layer\.", r"\1.residual."),
+    (r"^(body\.\d+)\.shortcut_layer\.", r"\1.projection."),
+)
+
+
+class IRSE50(nn.Module):
+    """Identity embedding of aligned faces."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trunk = Trunk(3, CHANNELS)
+        self.norm = nn.BatchNorm2d(CHANNELS[-1])
+        self.linear = nn.Linear(CHANNELS[-1] * (SIZE // 16) ** 2, 512)
+        self.norm_output = nn.BatchNorm1d(512)
+
+    def embed(self, image: Tensor) -> Tensor:
+        """Unit identity vectors [N, 512] of aligned faces [N, 3, H, W] in [-1, 1].
+
+        As in pSp: at 256 x 256 the rows 35 to 223 and columns 32 to 220, area-pooled to 112 x 112,
+        channels as they come (RGB). Pictures of another size are brought to 256 x 256 first.
+        """
+        face = to_size(image, ALIGNED)[:, :, ROWS, COLUMNS]
+        features = self.trunk(F.adaptive_avg_pool2d(face, SIZE)).sixteenth
+        flat = self.linear(self.norm(features).flatten(1))
+        return F.normalize(self.norm_output(flat).float(), dim=1)
+
+    forward = embed
+
+
+def load_ir_se50(path: Path) -> IRSE50:
+    """Read `model_ir_se50.pth`.
+
+    Raises:
+        RefineStyleError: See `read_state` and `fill`.
+    """
+    state = {f"trunk.{name}": value for name, value in trunk_state(read_state(path)).items()}
+    head = {
+        "output_layer.0.": "norm.",
+        "output_layer.3.": "linear.",
+        "output_layer.4.": "norm_output.",
+    }
+    for name, value in read_state(path).items():
+        for old, new in head.items():
+            if name.startswith(old):
+                state[new + name.removeprefix(old)] = value
+    network = IRSE50()
+    fill(network, state, path, "an IR-SE50 (ArcFace)")
+    return network
+
+
+def trunk_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The trunk's tensors by this project's names, out of a file with the public ones."""
+    found = {}
+    for name, value in state.items():
+        if not name.startswith(("input_layer.", "body.")):
+            continue
+        for pattern, replacement in _RENAMED:
+            name = re.sub(pattern, replacement, name)
+        found[name] = value
+    return found
