@@ -14,16 +14,16 @@ ROOT = Path(__file__).parents[3]
 def run_harness():
     """Run the harness in one of its modes over a folder for canaries."""
 
-    def run(mode: str, folder: Path) -> str:
+    def run(mode: str, folder: Path, *more: str) -> str:
         environment = os.environ | {"PYTHONPATH": str(ROOT)}
         done = subprocess.run(
-            [sys.executable, str(HARNESS), mode, str(folder)],
+            [sys.executable, str(HARNESS), mode, str(folder), *more],
             env=environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             cwd=folder,
-            timeout=120,
+            timeout=600,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
