@@ -1,62 +1,33 @@
-"""Generators in the format of rosinality/stylegan2-pytorch (also inside pSp-type files)."""
+"""Generators in the format of rosinality/stylegan2-pytorch, also inside pSp-type files."""
 
-import io
-import pickle
 import re
 from collections.abc import Mapping
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from rs_runtime.contracts.errors import MalformedFileError, UnsafeFileError
-from rs_runtime.contracts.files import read_file
 from rs_runtime.contracts.layers import LayerTable
 from rs_train.generator import Generator, GeneratorConfig
 from rs_train.generator.resample import fir_kernel
 
-_MAX_BYTES = 4 << 30
-# What tensors that are missing, unknown, of another shape, or no tensors at all, end in.
-_BAD_STATE = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
 # Constant FIR kernels, which this project computes.
 _CONSTANT = re.compile(r"(convs\.\d+\.conv\.blur|to_rgbs\.\d+\.upsample)\.kernel")
 
 
-def load_rosinality(path: Path) -> Generator:
-    """Read a generator checkpoint: `g_ema`, and `latent_avg` where it is stored.
+def generator_from_state(
+    state: Mapping[str, Tensor], latent_avg: Tensor | None
+) -> tuple[Generator, list[str]]:
+    """Build a generator from a `g_ema` state dict.
 
-    Size, channels, mapping depth and widths are read off the tensors' shapes. A missing
-    latent_avg is computed from 10,000 mapped z.
+    Size, channels, mapping depth and widths are read off the tensors' shapes.
 
     Args:
-        path: A .pt file, a dict with the state dict `g_ema`.
+        state: Its tensors.
+        latent_avg: [w_dim], or [num_ws, w_dim] as encoders store it; None computes it from 10,000
+            mapped z.
 
     Returns:
-        The generator in eval mode, fp32.
-
-    Raises:
-        UnsafeFileError: The file holds more than tensors and plain containers.
-        MalformedFileError: Not such a checkpoint; the message names the first tensor that is
-            missing, unknown or of another shape.
-    """
-    checkpoint = _read(path)
-    state = checkpoint.get("g_ema")
-    if not isinstance(state, Mapping):
-        raise MalformedFileError(
-            f"{path}: no state dict 'g_ema'", found=", ".join(map(str, list(checkpoint)[:8]))
-        )
-    try:
-        return generator_from_state(state, checkpoint.get("latent_avg"))
-    except _BAD_STATE as error:
-        raise MalformedFileError(
-            f"{path}: not a generator of this format",
-            found=" ".join(str(error).split())[:300],
-            expected="the tensors of a rosinality/stylegan2-pytorch generator",
-        ) from error
-
-
-def generator_from_state(state: Mapping[str, Tensor], latent_avg: Tensor | None) -> Generator:
-    """Build a generator from a `g_ema` state dict.
+        The generator, and what differs from its source.
 
     Raises:
         KeyError: A tensor is missing.
@@ -68,29 +39,20 @@ def generator_from_state(state: Mapping[str, Tensor], latent_avg: Tensor | None)
     _refuse_other_filters(state)
     generator = Generator(config)
     renamed = _rename(state, config)
-    renamed["latent_avg"] = generator.latent_avg if latent_avg is None else latent_avg.reshape(-1)
+    notes = []
+    average = latent_avg
+    if average is not None and average.ndim == 2:
+        if (average != average[0]).any():
+            average = None
+            notes.append("latent_avg differs between the rows of w_plus: not the generator's")
+        else:
+            average = average[0]
+    renamed["latent_avg"] = generator.latent_avg if average is None else average
     generator.load_state_dict({name: tensor.float() for name, tensor in renamed.items()})
-    generator.eval().requires_grad_(False)
-    if latent_avg is None:
+    if average is None:
         generator.update_latent_avg()
-    return generator
-
-
-def _read(path: Path) -> Mapping:
-    data = read_file(Path(path), max_bytes=_MAX_BYTES, what="checkpoint")
-    try:
-        checkpoint = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        # PyTorch's own text advises to switch the protection off; it is not repeated.
-        raise UnsafeFileError(
-            f"{path}: holds more than tensors and plain containers",
-            expected="a checkpoint that loads without running code",
-        ) from error
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
-        raise MalformedFileError(f"{path}: damaged, or not a PyTorch checkpoint") from error
-    if not isinstance(checkpoint, Mapping):
-        raise MalformedFileError(f"{path}: not a dict", found=type(checkpoint).__name__)
-    return checkpoint
+        notes.append("latent_avg is not in the file: computed from 10,000 z")
+    return generator, notes
 
 
 def _config(state: Mapping[str, Tensor]) -> GeneratorConfig:
