@@ -39,13 +39,24 @@ def cuda_compiler() -> str | None:
     return shutil.which("nvcc") or shutil.which("/usr/local/cuda/bin/nvcc")
 
 
-def build_host(target: Path) -> None:
-    """Compile the loop bodies for the host into the shared library `target`."""
+def build_host(target: Path, plugin_headers: Sequence[Path] = ()) -> None:
+    """Compile the loop bodies for the host into the shared library `target`.
+
+    Args:
+        target: The library to write.
+        plugin_headers: Include folders of TensorRT and CUDA; given, the TensorRT plugins are part
+            of the library, running on host memory.
+    """
     compiler = host_compiler()
     if compiler is None:
         raise FileNotFoundError("g++ (or what CXX names) is not installed")
-    flags = ("-std=c++17", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-x", "c++")
-    _run([compiler, *flags, str(SOURCE), "-o", str(target)])
+    flags = ["-std=c++17", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-x", "c++"]
+    sources = [str(SOURCE)]
+    if plugin_headers:
+        sources.append(str(SOURCE.with_name("plugin.cpp")))
+        flags += ["-Wno-deprecated-declarations", "-fvisibility=hidden"]
+        flags += [f"-isystem{folder}" for folder in plugin_headers]
+    _run([compiler, *flags, *sources, "-o", str(target)])
 
 
 def build_cuda(target: Path, architectures: Sequence[int], defines: Sequence[str] = ()) -> None:

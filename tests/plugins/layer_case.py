@@ -96,6 +96,11 @@ def run(lib: ctypes.CDLL, case: LayerCase, parts: Operands, **changes: Any) -> n
     for name, value in changes.items():
         setattr(case_arguments, name, value)
     library.call(lib, case_arguments)
+    return result(case, parts)
+
+
+def result(case: LayerCase, parts: Operands) -> np.ndarray:
+    """What a call wrote, as float64 [N, C, H, W]."""
     out = parts.keep[-1]
     shape = parts.expected.shape
     if case.layout == "channels_last":
