@@ -222,11 +222,17 @@ def test_weights_on_the_command_line(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "preset",
-    ["demo_base_inverter", "demo_refiner", "ffhq_style_transformer", "ffhq_two_stage"],
+    ("preset", "batch_size"),
+    [
+        ("demo_base_inverter", 32),
+        ("demo_refiner", 32),
+        ("demo_control", 32),
+        ("ffhq_style_transformer", 8),
+        ("ffhq_two_stage", 8),
+    ],
 )
-def test_presets_are_valid(preset):
-    assert load(InverterRun, preset).loop.batch_size == 8
+def test_presets_are_valid(preset, batch_size):
+    assert load(InverterRun, preset).loop.batch_size == batch_size
 
 
 def test_command_trains_both_models(photos, generator, judge, tmp_path):
