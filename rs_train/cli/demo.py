@@ -52,7 +52,8 @@ def command(work: Path, only: tuple[str, ...], jobs: int, is_list: bool) -> None
         (work / "models" / folder).mkdir(parents=True, exist_ok=True)
     record = _read_record(work)
     for name, kept in _run_all([stage for stage in recipe if stage.name not in record], work, jobs):
-        record[name] = kept
+        # Read again: another process may have run other stages meanwhile.
+        record = _read_record(work) | {name: kept}
         write_atomic(work / "record.json", (json.dumps(record, indent=2) + "\n").encode())
     names = [stage.name for stage in stages()]
     if all(name in record for name in names):
