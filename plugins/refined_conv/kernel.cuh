@@ -115,7 +115,7 @@ struct Finish {
   }
 
   RS_INLINE void operator()(int y, int x, const Lanes<V>& sum) const {
-    const float shift = noise ? to_float(noise[std::int64_t(y) * noise_y + x]) : 0.0f;
+    const float shift = noise ? load<T, 1>(noise + std::int64_t(y) * noise_y + x).v[0] : 0.0f;
     Lanes<V> result;
     RS_UNROLL
     for (int i = 0; i < V; ++i) {

@@ -80,6 +80,15 @@ def build_cuda(target: Path, architectures: Sequence[int], defines: Sequence[str
     _run([compiler, *flags, *codes, str(SOURCE), "-o", str(target)])
 
 
+def build_ptx(target: Path, architecture: int) -> None:
+    """Compile to PTX, which the driver of that GPU or any later one turns into machine code."""
+    compiler = cuda_compiler()
+    if compiler is None:
+        raise FileNotFoundError("nvcc is not installed")
+    flags = ("-std=c++17", "-O3", "-ptx", f"-arch=compute_{architecture}")
+    _run([compiler, *flags, str(SOURCE), "-o", str(target)])
+
+
 def load(path: Path) -> ctypes.CDLL:
     """Open a built library and declare its one function."""
     library = ctypes.CDLL(str(path))
