@@ -1,14 +1,19 @@
 """rs-train eval inversion | domains"""
 
+import functools
+import inspect
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from rs_runtime.contracts.errors import UsageError
 from rs_runtime.contracts.files import write_atomic
+
+if TYPE_CHECKING:
+    from rs_train.tables.heldout import HeldOut
 
 _file = click.Path(path_type=Path)
 _INVERSION = """\
@@ -28,31 +33,73 @@ def command() -> None:
     """Measure inversion and domains on held-out portraits, and write the tables."""
 
 
-def _shared(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Options of both tables."""
+class _Subject:
+    """The two-stage model under test, the judge, and where held-out portraits are."""
+
+    def __init__(
+        self,
+        generator: Path,
+        base_inverter: Path,
+        refiner: Path,
+        metric: Path,
+        held_out: Path,
+        seed: int,
+        workers: int,
+    ) -> None:
+        from rs_train.checkpoint import load_model
+
+        self.generator = load_model(generator, expect="generator")
+        self.base = load_model(base_inverter, expect="style_transformer")
+        self.refiner = load_model(refiner, expect="refiner")
+        self.metric = load_model(metric, expect="metric")
+        self.seed = seed
+        self._render = {
+            "root": held_out,
+            "seed": seed,
+            "workers": workers,
+            "size": self.generator.config.resolution,
+        }
+
+    def held_out(self, domain: str, count: int, *, extras: bool = False) -> "HeldOut":
+        """Portraits that no training has seen."""
+        from rs_train.tables.heldout import render_held_out
+
+        return render_held_out(domain=domain, count=count, extras=extras, **self._render)
+
+
+def _of_subject(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that name its subject, and the subject as first argument."""
     options = (
-        click.option("--generator", "generator_path", type=_file, required=True),
-        click.option("--base-inverter", "base_path", type=_file, required=True),
-        click.option("--refiner", "refiner_path", type=_file, required=True),
-        click.option("--metric", "metric_path", type=_file, required=True),
+        click.option("--generator", type=_file, required=True),
+        click.option("--base-inverter", type=_file, required=True),
+        click.option("--refiner", type=_file, required=True),
+        click.option("--metric", type=_file, required=True),
         click.option(
             "--held-out",
-            "root",
             type=_file,
             required=True,
             help="Folder that held-out portraits are rendered into, or were by an earlier run.",
         ),
         click.option("--seed", type=click.IntRange(0), default=9001, show_default=True),
         click.option("--workers", type=click.IntRange(1), default=1, show_default=True),
-        click.option("--out", type=_file, default=Path("docs/results"), show_default=True),
     )
+
+    @functools.wraps(function)
+    def call(**values: Any) -> None:
+        names = inspect.signature(_Subject).parameters
+        function(_Subject(**{name: values.pop(name) for name in names}), **values)
+
     for option in reversed(options):
-        function = option(function)
-    return function
+        call = option(call)
+    return call
+
+
+_out = click.option("--out", type=_file, default=Path("docs/results"), show_default=True)
 
 
 @command.command("inversion")
-@_shared
+@_of_subject
+@_out
 @click.option("--control", "control_path", type=_file, help="The base inverter trained on.")
 @click.option("--count", type=click.IntRange(2), default=500, show_default=True)
 @click.option("--extras-count", type=click.IntRange(2), default=200, show_default=True)
@@ -64,13 +111,7 @@ def _shared(function: Callable[..., Any]) -> Callable[..., Any]:
 )
 @click.option("--knows", default="rendered portraits", show_default=True, help="The known kind.")
 def inversion(
-    generator_path: Path,
-    base_path: Path,
-    refiner_path: Path,
-    metric_path: Path,
-    root: Path,
-    seed: int,
-    workers: int,
+    subject: _Subject,
     out: Path,
     control_path: Path | None,
     count: int,
@@ -84,7 +125,6 @@ def inversion(
     base.safetensors --refiner refiner.safetensors --metric metric.safetensors --held-out heldout
     """
     from rs_train.checkpoint import load_model
-    from rs_train.tables.heldout import render_held_out
     from rs_train.tables.inversion import (
         inversion_markdown,
         inversion_table,
@@ -92,21 +132,15 @@ def inversion(
     )
     from rs_train.tables.page import write_page
 
-    generator = load_model(generator_path, expect="generator")
-    base = load_model(base_path, expect="style_transformer")
-    models = {"base": (base, None)}
+    models = {"base": (subject.base, None)}
     if control_path is not None:
         models["base, trained on"] = (load_model(control_path, expect="style_transformer"), None)
-    models["two-stage"] = (base, load_model(refiner_path, expect="refiner"))
-    size = generator.config.resolution
+    models["two-stage"] = (subject.base, subject.refiner)
     sets = {
-        name: render_held_out(
-            root, domain="photo", extras=extras, count=n, seed=seed, size=size, workers=workers
-        )
-        for name, extras, n in (("in domain", False, count), ("with extras", True, extras_count))
+        "in domain": subject.held_out("photo", count),
+        "with extras": subject.held_out("photo", extras_count, extras=True),
     }
-    network = load_model(metric_path, expect="metric")
-    rows = inversion_table(generator, models, sets, network)
+    rows = inversion_table(subject.generator, models, sets, subject.metric)
     table = inversion_markdown(rows)
     click.echo(table)
     if reconstruction_path is not None:
@@ -114,25 +148,20 @@ def inversion(
         record = reconstruction_record(two_stage, knows)
         write_atomic(reconstruction_path, (json.dumps(record, indent=2) + "\n").encode())
         click.echo(reconstruction_path)
-    about = _INVERSION.format(seed=seed)
+    about = _INVERSION.format(seed=subject.seed)
     for path in write_page(out, "inversion", "Inversion", rows, table, about):
         click.echo(path)
 
 
 @command.command("domains")
-@_shared
+@_of_subject
+@_out
 @click.option("--tokens", "tokens_dir", type=_file, required=True, help="Folder of NAME.tokens.")
 @click.option("--ceilings", "ceilings_dir", type=_file, required=True, help="The same, on pairs.")
 @click.option("--text-only", "text_dir", type=_file, help="The same, from the prompt alone.")
 @click.option("--count", type=click.IntRange(2), default=300, show_default=True)
 def domains(
-    generator_path: Path,
-    base_path: Path,
-    refiner_path: Path,
-    metric_path: Path,
-    root: Path,
-    seed: int,
-    workers: int,
+    subject: _Subject,
     out: Path,
     tokens_dir: Path,
     ceilings_dir: Path,
@@ -145,16 +174,10 @@ def domains(
     base.safetensors --refiner refiner.safetensors --metric metric.safetensors --held-out heldout
     --tokens domains --ceilings ceilings
     """
-    from rs_train.checkpoint import load_model
     from rs_train.domains.codes import invert
     from rs_train.tables import domains as tables
-    from rs_train.tables.heldout import render_held_out
     from rs_train.tables.page import write_page
 
-    generator = load_model(generator_path, expect="generator")
-    base = load_model(base_path, expect="style_transformer")
-    refiner = load_model(refiner_path, expect="refiner")
-    network = load_model(metric_path, expect="metric")
     folders = {"ours": tokens_dir, tables.CEILING: ceilings_dir}
     if text_dir is not None:
         folders["prompt alone"] = text_dir
@@ -162,22 +185,17 @@ def domains(
     if not names:
         raise UsageError(f"{tokens_dir}: holds no token sets", expected="NAME.tokens files")
 
-    def render(domain: str) -> Any:
-        size = generator.config.resolution
-        return render_held_out(
-            root, domain=domain, extras=False, count=count, seed=seed, size=size, workers=workers
-        )
-
-    photos = render("photo")
-    codes = invert(photos.image, generator, base, refiner)
+    generator = subject.generator
+    photos = subject.held_out("photo", count)
+    codes = invert(photos.image, generator, subject.base, subject.refiner)
     rows = []
     for name in names:
         ways = {way: _read(folder / f"{name}.tokens", generator) for way, folder in folders.items()}
-        truth = render(name)
-        rows += tables.domain_table(name, generator, codes, photos, truth, ways, network)
+        truth = subject.held_out(name, count)
+        rows += tables.domain_table(name, generator, codes, photos, truth, ways, subject.metric)
     table = tables.domains_markdown(rows)
     click.echo(table)
-    about = _DOMAINS.format(count=count, seed=seed)
+    about = _DOMAINS.format(count=count, seed=subject.seed)
     for path in write_page(out, "domains", "Domains", rows, table, about):
         click.echo(path)
 
