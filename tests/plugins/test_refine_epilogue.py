@@ -74,3 +74,35 @@ def test_large_maps_agree_with_the_oracle(
     size = {"height": 197, "width": 191} if geometry == "up" else {"height": 270, "width": 261}
     case = LayerCase(geometry, layout=layout, dense=True, inputs=8, outputs=channels, **size)
     check(host_library, case)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"base": None},
+        {"out": None},
+        {"batch": 0},
+        {"channels": -1},
+        {"rank": 0},  # though P is given
+        {"P": None, "rank": 2},
+        {"residual": None},  # though P is given
+        {"noise_batch": 3},
+        {"geometry": 3},
+        {"layout": 2},
+        {"dtype": 3},
+        {"height": 1 << 16},
+    ],
+    ids=str,
+)
+def test_arguments_that_make_no_sense_are_refused(
+    host_library: ctypes.CDLL, changes: dict[str, int | None]
+) -> None:
+    case = LayerCase()
+    with pytest.raises(RuntimeError, match="invalid argument"):
+        run(host_library, case, operands(case), **changes)
+
+
+def test_odd_sizes_cannot_be_doubled(host_library: ctypes.CDLL) -> None:
+    case = LayerCase("up")
+    with pytest.raises(RuntimeError, match="invalid argument"):
+        run(host_library, case, operands(case), height=9)
