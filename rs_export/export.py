@@ -1,6 +1,6 @@
 """From loaded networks to checked graphs."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +10,7 @@ import torch
 
 from rs_export import forms
 from rs_export.cases import fixed_cases
-from rs_export.compare import FP16_STORED, FP32, Tolerance
+from rs_export.compare import BF16, FP16_STORED, FP32, TOLERANCES, Tolerance
 from rs_export.graphs.base_inverter import base_inverter_role
 from rs_export.graphs.mapping import mapping_role
 from rs_export.graphs.preprocess import PreprocessRole
@@ -20,33 +20,36 @@ from rs_export.graphs.synthesis import synthesis_role
 from rs_export.parity import (
     LayerValues,
     Numbers,
+    RunGraph,
     check_flow,
     check_layers,
     check_role,
     layer_values,
+    opened,
 )
-from rs_export.portable import finish
+from rs_export.portable import finish, for_one
 from rs_export.precision import has_large_constants, store_fp16
 from rs_export.sources import Parts
-
-Progress = Callable[[str], None]
+from rs_export.variants import GraphFile, Progress, chosen, label, proven_variants, role_of
+from rs_runtime.contracts.manifest import Role
+from rs_runtime.engines.onnxruntime_engine import OnnxRuntimeEngine
+from rs_runtime.roles import choose_variant
 
 
 @dataclass(frozen=True)
 class Exported:
-    """A role's file with its proof.
+    """A role's files with their proofs.
 
     Attributes:
-        model: The file, flat ONNX.
-        precision: "fp32" or "fp16_stored".
-        form: Form of the refined convolutions, "plain" without any.
-        parity: What was measured, as JSON values, by precision.
+        role: Its entry in the manifest.
+        models: Flat ONNX by path in the bundle.
+        parity: What was measured, as JSON values: "fp32", "fp16_stored" and, of the synthesis,
+            "cpu form" by output and layer before engines come in; then each variant by output.
         golden: One input and the reference's output.
     """
 
-    model: onnx.ModelProto
-    precision: str
-    form: str
+    role: Role
+    models: dict[str, onnx.ModelProto]
     parity: dict[str, Any]
     golden: tuple[Arrays, Arrays]
 
@@ -57,7 +60,7 @@ class ExportedModel:
 
     Attributes:
         roles: By name.
-        flow: Differences of a whole inversion, by precision; empty for a model without inverter.
+        flow: Differences of a whole inversion, by provider; empty for a model without inverter.
     """
 
     roles: dict[str, Exported]
@@ -96,30 +99,73 @@ def export_model(parts: Parts, *, fp16: bool, progress: Progress) -> ExportedMod
         }
         if "base_inverter" not in roles:
             return ExportedModel(exported, {})
-        graphs = {name: role.model.SerializeToString() for name, role in exported.items()}
         image = cases["base_inverter"][-1]["image"]
-        tolerance = FP16_STORED if fp16 else FP32
-        measured = check_flow(roles, graphs, parts.generator.table, image, tolerance)
-        progress(f"whole inversion: {_summary(measured)}")
-        return ExportedModel(exported, {"fp16_stored" if fp16 else "fp32": measured})
+        flow: dict[str, Any] = {}
+        for provider in _proven_providers(exported):
+            runs = {name: _run_with(provider, name, own) for name, own in exported.items()}
+            tolerance = BF16 if provider == "openvino-bf16" else FP16_STORED if fp16 else FP32
+            flow[provider] = check_flow(roles, runs, parts.generator.table, image, tolerance)
+            progress(f"whole inversion, {provider}: {_summary(flow[provider])}")
+        return ExportedModel(exported, flow)
 
 
 def _export_role(role: RoleGraph, cases: list[Arrays], fp16: bool, progress: Progress) -> Exported:
     progress(f"{role.name}: tracing")
     intermediate = role.intermediate()
     refined = len(forms.refined_convs(intermediate))
-    flat = forms.expand(intermediate)
-    model, precision = finish(flat, role.name), "fp32"
     layers = layer_values(role, cases[-1]) if refined else None
-    measured = {precision: _check(role, model, cases, FP32, layers)}
-    if fp16 and has_large_constants(flat):
-        model, precision = finish(store_fp16(flat), role.name), "fp16_stored"
-        measured[precision] = _check(role, model, cases, FP16_STORED, layers)
-    nodes = f"{refined} refined convolutions, " if refined else ""
-    summary = _summary(measured[precision]["outputs"])
-    progress(f"{role.name}: {nodes}{model.ByteSize() / 1e6:.2f} MB, {summary}")
+    flat = forms.expand(intermediate)
+    halves = fp16 and has_large_constants(flat)
+    parity: dict[str, Any] = {"fp32": _check(role, finish(flat, role.name), cases, FP32, layers)}
+    precision = "fp16_stored" if halves else "fp32"
+    model = finish(store_fp16(flat) if halves else flat, role.name)
+    if halves:
+        parity[precision] = _check(role, model, cases, FP16_STORED, layers)
     form = "dense" if refined else "plain"
-    return Exported(model, precision, form, measured, (cases[0], role.reference(cases[0])))
+    files = [GraphFile(f"graphs/{role.name}.onnx", model, precision, form, _batch(model))]
+    if refined:
+        single = for_one(forms.expand(intermediate, forms.cpu))
+        model = finish(store_fp16(single) if halves else single, role.name)
+        files.insert(0, GraphFile(f"graphs/{role.name}.cpu.onnx", model, precision, "cpu", 1))
+        parity["cpu form"] = {"layers": _check_single(model, layers, TOLERANCES[precision])}
+    proven = proven_variants(role, files, cases, bf16=has_large_constants(flat), progress=progress)
+    parity |= {label(variant): {"outputs": numbers} for variant, numbers in proven.items()}
+    for file in files:
+        progress(f"{role.name}: {file.form} form, {file.model.ByteSize() / 1e6:.2f} MB")
+    for variant, numbers in proven.items():
+        progress(f"{role.name}: {label(variant)}, {_summary(numbers)}")
+    golden = (cases[0], role.reference(cases[0]))
+    models = {file.path: file.model for file in files}
+    return Exported(role_of(files[-1], tuple(proven)), models, parity, golden)
+
+
+def _proven_providers(exported: dict[str, Exported]) -> list[str]:
+    """CPU providers that every role has a proven variant for; bf16 where any role has."""
+    variants = [own.role.variants for own in exported.values()]
+    providers = ["cpu"]
+    if all(any(v.engine == "openvino" for v in own) for own in variants):
+        providers.append("openvino")
+        if any(v.precision == "bf16" for own in variants for v in own):
+            providers.append("openvino-bf16")
+    return providers
+
+
+def _run_with(provider: str, name: str, exported: Exported) -> RunGraph:
+    variant = choose_variant(name, exported.role, provider)
+    return opened(name, chosen(exported.role, variant, exported.models[variant.file]))
+
+
+def _check_single(model: onnx.ModelProto, layers: LayerValues, tolerance: Tolerance) -> Any:
+    """`check_layers` of a graph that takes one sample, on the first sample of the case."""
+    first = LayerValues(
+        *({name: value[:1] for name, value in v.items()} for v in vars(layers).values())
+    )
+    return check_layers(model.SerializeToString(), first, tolerance)
+
+
+def _batch(model: onnx.ModelProto) -> int | str:
+    first = model.graph.input[0].type.tensor_type.shape.dim
+    return "dynamic" if first[0].dim_param == "N" else 1
 
 
 def _check(
@@ -130,7 +176,8 @@ def _check(
     layers: LayerValues | None,
 ) -> dict[str, Any]:
     data = model.SerializeToString()
-    measured: dict[str, Any] = {"outputs": check_role(role, data, cases, tolerance)}
+    run = OnnxRuntimeEngine(role.name, data, "cpu", threads=1).run
+    measured: dict[str, Any] = {"outputs": check_role(role, run, cases, tolerance)}
     if layers is not None:
         measured["layers"] = check_layers(data, layers, tolerance)
     return measured

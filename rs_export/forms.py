@@ -2,6 +2,14 @@
 
 `expand` replaces each `rs::RefinedConv` node of the intermediate form by standard operators. A form
 is a function in ONNX's own text syntax, whose sizes are filled in for each layer.
+
+    dense          y = d (conv(s x, W0) + box(dW x)), dW = P^T Q formed once an image
+    low_rank       y = d conv(s x, W0) + box(d P^T (Q x)), cheaper while L is below the channels
+    materialised   y = conv(x, d (s W0 + dW)), the kernel built for one image: N = 1 only
+    cpu            low_rank where maps are small, materialised where they are large
+
+In up layers the convolution is transposed and the blur follows it. The modulation m multiplies the
+layer's input outside demodulation; on s, dW and Q it is cheaper.
 """
 
 from collections.abc import Callable
@@ -13,18 +21,20 @@ from onnx import numpy_helper, parser
 
 from rs_export.intermediate import DOMAIN, INPUTS, OP_TYPE
 from rs_runtime.contracts.errors import InternalError
+from rs_runtime.reference import BLUR_TAPS
 
-# The dense form: y = d (conv(s x, W0) + box(dW x)), dW = P^T Q formed once an image.
+# The largest output of a layer whose weights stay constant in the `cpu` form. Larger maps have many
+# pixels and few kernel numbers: building the kernel costs less there than a second path over the
+# map. Measured layer by layer by benchmarks/layers.py.
+CONSTANT_UP_TO = 16
+
 # d^-2 = sum_i (s_i^2 sum W0^2 + 2 s_i dW[o,i] sum W0 + k^2 dW[o,i]^2) + 1e-8, with the sums over
 # the taps of W0 given, so that they stay exact whatever precision W0 is stored in.
-# The modulation m multiplies the layer's input outside demodulation; on s and dW it is cheaper.
-_DENSE = """
-<domain: "rs", opset_import: ["" : 18]>
-Dense (x, weight, tap_squares, tap_sums, box, fir, style, P, Q, style_offset, modulation) => (y)
-{{
+_DEMODULATION = """
     one = Constant<value_ints = [1]>()
-    maps = Constant<value_ints = [2, 3]>()
     s = Add(style, style_offset)
+    gain = Mul(s, modulation)
+    m_row = Unsqueeze(modulation, one)
     Pt = Transpose<perm = [0, 2, 1]>(P)
     dW = MatMul(Pt, Q)
 
@@ -38,48 +48,68 @@ Dense (x, weight, tap_squares, tap_sums, box, fir, style, P, Q, style_offset, mo
     dW_taps = Mul(dW, taps)
     cross_and_own = Add(s_sums_twice, dW_taps)
     residual_terms = Mul(dW, cross_and_own)
-    inputs = Constant<value_ints = [2]>()
-    residual_norm = ReduceSum<keepdims = 0>(residual_terms, inputs)
+    last = Constant<value_ints = [2]>()
+    residual_norm = ReduceSum<keepdims = 0>(residual_terms, last)
     norm = Add(static_norm, residual_norm)
     norm_not_negative = Relu(norm)
     epsilon = Constant<value_float = 1e-8>()
     norm_safe = Add(norm_not_negative, epsilon)
     norm_root = Sqrt(norm_safe)
     d = Reciprocal(norm_root)
+"""
+_SHARED_KERNEL = """
+    maps = Constant<value_ints = [2, 3]>()
     d_map = Unsqueeze(d, maps)
-
-    gain = Mul(s, modulation)
     gain_map = Unsqueeze(gain, maps)
     x_modulated = Mul(x, gain_map)
     base = {convolution}(x_modulated, weight)
 
-    m_row = Unsqueeze(modulation, one)
-    dW_modulated = Mul(dW, m_row)
     flat = Constant<value_ints = [0, {cin}, {pixels}]>()
     x_flat = Reshape(x, flat)
-    r_flat = MatMul(dW_modulated, x_flat)
     square = Constant<value_ints = [0, {cout}, {size}, {size}]>()
-    r = Reshape(r_flat, square)
-    residual = {boxed}(r, box)
-
-    refined = Add(base, residual)
-    {result}
-}}
 """
-_SAME = {
-    "convolution": "Conv<kernel_shape = [{k}, {k}], pads = [{p}, {p}, {p}, {p}]>",
-    "boxed": "Conv<kernel_shape = [{k}, {k}], pads = [{p}, {p}, {p}, {p}], group = {cout}>",
-    "result": "y = Mul(refined, d_map)",
-}
-# Transposed, the kernel gives (2H + k - 2)^2. The blur is linear and keeps channels apart, so it
-# takes the sum of both paths.
-_UP = {
-    "convolution": "ConvTranspose<kernel_shape = [{k}, {k}], strides = [2, 2]>",
-    "boxed": "ConvTranspose<kernel_shape = [{k}, {k}], strides = [2, 2], group = {cout}>",
-    "result": "demodulated = Mul(refined, d_map)\n"
-    "    y = Conv<kernel_shape = [4, 4], pads = [{b}, {b}, {b}, {b}], group = {cout}>"
-    "(demodulated, fir)",
-}
+_DENSE = """
+    dW_modulated = Mul(dW, m_row)
+    r_flat = MatMul(dW_modulated, x_flat)
+    r = Reshape(r_flat, square)
+    residual = {convolution_by_channel}(r, box)
+    refined = Add(base, residual)
+    demodulated = Mul(refined, d_map)
+    y = {blur}(demodulated{fir})
+"""
+# d goes onto P, which is small. Box and, in up layers, transposition and blur act on each map's
+# rows and columns alike: as products with a constant matrix they cost little, where a transposed
+# convolution by channel is the slowest node of the network in OpenVINO.
+_LOW_RANK = """
+    base_demodulated = Mul(base, d_map)
+    base_blurred = {blur}(base_demodulated{fir})
+
+    d_column = Unsqueeze(d, last)
+    Pt_demodulated = Mul(Pt, d_column)
+    Q_modulated = Mul(Q, m_row)
+    t = MatMul(Q_modulated, x_flat)
+    r_flat = MatMul(Pt_demodulated, t)
+    r = Reshape(r_flat, square)
+    rows = MatMul(spread, r)
+    residual = MatMul(rows, spread_turned)
+    y = Add(base_blurred, residual)
+"""
+_MATERIALISED = """
+    d_column = Unsqueeze(d, last)
+    gain_row = Unsqueeze(gain, one)
+    dW_modulated = Mul(dW, m_row)
+    factors = Mul(d_column, gain_row)
+    changes = Mul(dW_modulated, d_column)
+    factors_turned = Transpose<perm = {turn}>(factors)
+    changes_turned = Transpose<perm = {turn}>(changes)
+    a_tap = Constant<value_ints = [{first}, {second}, 1, 1]>()
+    factors_tap = Reshape(factors_turned, a_tap)
+    changes_tap = Reshape(changes_turned, a_tap)
+    kernel_scaled = Mul(weight, factors_tap)
+    kernel = Add(kernel_scaled, changes_tap)
+    convolved = {convolution}(x, kernel)
+    y = {blur}(convolved{fir})
+"""
 
 
 @dataclass(frozen=True)
@@ -106,27 +136,92 @@ Form = Callable[[RefinedConv], tuple[str, dict[str, np.ndarray]]]
 
 
 def dense(conv: RefinedConv) -> tuple[str, dict[str, np.ndarray]]:
-    """Return the dense, dynamic-batch form as ONNX text and the constants that it takes.
+    """Dynamic batch, any rank at one price: the form for GPUs and the web."""
+    text = _function(conv, _DEMODULATION + _SHARED_KERNEL + _DENSE)
+    cout, k = conv.weight.shape[0], conv.weight.shape[2]
+    return text, _constants(conv) | {"box": np.ones((cout, 1, k, k), np.float32)}
 
-    Constants are [Cout, Cin, k, k] or transposed [Cin, Cout, k, k] for `weight`, the tap sums
-    [Cin, Cout] and [Cout, Cin], and the two depthwise filters.
-    """
+
+def low_rank(conv: RefinedConv) -> tuple[str, dict[str, np.ndarray]]:
+    """Dynamic batch, at a price that grows with the rank."""
+    text = _function(conv, _DEMODULATION + _SHARED_KERNEL + _LOW_RANK)
+    spread = _spread(conv).astype(np.float32)
+    turned = np.ascontiguousarray(spread.T)
+    return text, _constants(conv) | {"spread": spread, "spread_turned": turned}
+
+
+def materialised(conv: RefinedConv) -> tuple[str, dict[str, np.ndarray]]:
+    """A batch of one: the kernel is built from the tokens, so the maps are passed over once."""
+    return _function(conv, _DEMODULATION + _MATERIALISED), _constants(conv)
+
+
+def cpu(conv: RefinedConv) -> tuple[str, dict[str, np.ndarray]]:
+    """A batch of one, each layer in the form that is fastest for it on CPUs."""
+    small = conv.up * conv.size <= CONSTANT_UP_TO
+    return low_rank(conv) if small else materialised(conv)
+
+
+def _function(conv: RefinedConv, body: str) -> str:
+    """Fill a layer's sizes and operators into the lines of a form."""
     cout, cin, k, _ = conv.weight.shape
-    sizes = {"cout": cout, "cin": cin, "k": k, "p": k // 2, "b": (5 - k) // 2, "taps": k * k}
+    first, second = (cin, cout) if conv.up == 2 else (cout, cin)
+    sizes = {"cout": cout, "cin": cin, "taps": k * k, "first": first, "second": second}
     sizes |= {"size": conv.size, "pixels": conv.size**2}
-    pieces = {name: text.format(**sizes) for name, text in (_UP if conv.up == 2 else _SAME).items()}
+    shape, pad, blur_pad = f"kernel_shape = [{k}, {k}]", k // 2, (5 - k) // 2
+    if conv.up == 2:
+        # Transposed, the kernel gives (2H + k - 2)^2. The blur is linear and keeps channels apart.
+        operator = f"ConvTranspose<{shape}, strides = [2, 2]"
+        pads = f"pads = [{blur_pad}, {blur_pad}, {blur_pad}, {blur_pad}]"
+        blur, fir = f"Conv<kernel_shape = [4, 4], {pads}, group = {cout}>", ", fir"
+    else:
+        operator = f"Conv<{shape}, pads = [{pad}, {pad}, {pad}, {pad}]"
+        blur, fir = "Identity", ""
+    lines = body.format(
+        convolution=f"{operator}>",
+        convolution_by_channel=f"{operator}, group = {cout}>",
+        blur=blur,
+        fir=fir,
+        turn=[0, 2, 1] if conv.up == 2 else [0, 1, 2],
+        **sizes,
+    )
+    constants = "weight, tap_squares, tap_sums, box, fir, spread, spread_turned"
+    values = "x, style, P, Q, style_offset, modulation"
+    opsets = '<domain: "rs", opset_import: ["" : 18]>'
+    return f"{opsets}\nForm ({values}, {constants}) => (y)\n{{{lines}}}"
+
+
+def _constants(conv: RefinedConv) -> dict[str, np.ndarray]:
+    """What all forms take: the kernel [Cout, Cin, k, k], in up layers [Cin, Cout, k, k], the sums
+    over its taps [Cin, Cout] and [Cout, Cin], and the blur."""
     exact = conv.weight.astype(np.float64)
-    line = np.array([1, 3, 3, 1], np.float32)
     constants = {
         "weight": conv.weight.swapaxes(0, 1) if conv.up == 2 else conv.weight,
         "tap_squares": np.square(exact).sum(axis=(2, 3)).T,
         "tap_sums": exact.sum(axis=(2, 3)),
-        "box": np.ones((cout, 1, k, k)),
     }
     if conv.up == 2:
-        constants["fir"] = np.tile(np.outer(line, line)[None, None] / 16, (cout, 1, 1, 1))
-    constants = {k: np.ascontiguousarray(v, np.float32) for k, v in constants.items()}
-    return _DENSE.format(**sizes, **pieces), constants
+        fir = np.outer(_blur_line(), _blur_line())
+        constants["fir"] = np.tile(fir[None, None], (conv.weight.shape[0], 1, 1, 1))
+    return {name: np.ascontiguousarray(v, np.float32) for name, v in constants.items()}
+
+
+def _blur_line() -> np.ndarray:
+    """The blur along one axis, gain 2."""
+    return np.array(BLUR_TAPS) * 2 / sum(BLUR_TAPS)
+
+
+def _spread(conv: RefinedConv) -> np.ndarray:
+    """What a k-box does to one axis: [H, H], or in up layers with stride and blur [2H, H]."""
+    k, size = conv.weight.shape[2], conv.size
+    if conv.up == 1:
+        near = np.abs(np.subtract.outer(np.arange(size), np.arange(size)))
+        return (near <= k // 2).astype(np.float64)
+    boxed = np.zeros((2 * size + k - 2, size))
+    for tap in range(k):
+        boxed[np.arange(size) * 2 + tap, np.arange(size)] = 1
+    pad = (5 - k) // 2
+    padded = np.pad(boxed, ((pad, pad), (0, 0)))
+    return sum(t * padded[i : i + 2 * size] for i, t in enumerate(_blur_line()))
 
 
 def refined_convs(model: onnx.ModelProto) -> list[RefinedConv]:

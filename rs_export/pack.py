@@ -1,5 +1,6 @@
 """Checked graphs, domains and golden data as one bundle."""
 
+import importlib.util
 import io
 from dataclasses import asdict
 from importlib import metadata
@@ -8,17 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from rs_export.compare import FP16_STORED, FP32
+from rs_export.compare import TOLERANCES
 from rs_export.export import Exported, ExportedModel
-from rs_export.portable import tensor_specs
 from rs_export.sources import Parts, Sources
 from rs_export.trace import OPSET
+from rs_export.variants import label
 from rs_runtime.contracts.bundle import (
     Golden,
     Manifest,
     Reconstruction,
-    Role,
-    Variant,
     write_bundle,
 )
 from rs_runtime.contracts.errors import UsageError
@@ -26,7 +25,7 @@ from rs_runtime.contracts.files import read_file
 from rs_runtime.contracts.image_spec import ImageSpec
 from rs_runtime.contracts.tokens import MAX_TOKEN_FILE_BYTES, decode_token_set
 
-_TOOLS = ("torch", "onnx", "onnxscript", "onnxruntime", "numpy")
+_TOOLS = ("torch", "onnx", "onnxscript", "onnxruntime", "openvino", "numpy")
 _LEAST_LIMIT = 1e-3
 
 
@@ -49,26 +48,21 @@ def pack(
     contents: dict[str, bytes] = {}
     roles, golden = {}, []
     for name, role in exported.roles.items():
-        file = f"graphs/{name}.onnx"
-        contents[file] = role.model.SerializeToString()
-        roles[name] = Role(
-            inputs=tensor_specs(role.model.graph.input),
-            outputs=tensor_specs(role.model.graph.output),
-            variants=(Variant(file, "onnxruntime", role.precision, role.form, _batch(role)),),
-        )
+        contents |= {path: model.SerializeToString() for path, model in role.models.items()}
+        roles[name] = role.role
         golden.append(_golden(name, role, contents))
     licences = {part: record["licence"] for part, record in parts.records.items()}
     domains = _domains(sources, parts, contents, licences)
     proofs: dict[str, Any] = {name: role.parity for name, role in exported.roles.items()}
     if exported.flow:
         proofs["inversion"] = exported.flow
-    proofs["tolerances"] = {"fp32": asdict(FP32), "fp16_stored": asdict(FP16_STORED)}
+    proofs["tolerances"] = {name: asdict(limits) for name, limits in TOLERANCES.items()}
     manifest = Manifest(
         model=sources.model,
         layer_table=parts.generator.table,
         image=ImageSpec(parts.generator.table.resolution),
         generator_fingerprint=parts.generator.fingerprint(),
-        rank=parts.others["refiner"].config.rank if "refiner" in parts.others else 0,
+        rank=max((getattr(n.config, "rank", 0) for n in parts.others.values()), default=0),
         roles=roles,
         domains=domains,
         reconstruction=_reconstruction(sources),
@@ -81,22 +75,17 @@ def pack(
     return write_bundle(path, manifest, contents)
 
 
-def _batch(role: Exported) -> int | str:
-    first = role.model.graph.input[0].type.tensor_type.shape.dim
-    return "dynamic" if first[0].dim_param == "N" else 1
-
-
 def _golden(name: str, role: Exported, contents: dict[str, bytes]) -> Golden:
     """Store one input and its reference output; the limit is twice what this machine differs by."""
     paths: list[dict[str, str]] = []
     for direction, arrays in zip(("inputs", "outputs"), role.golden, strict=True):
         paths.append({key: f"golden/{name}/{direction}/{key}.npy" for key in arrays})
         contents |= {paths[-1][key]: _npy(value) for key, value in arrays.items()}
-    measured = role.parity[role.precision]["outputs"]
+    exact = [v for v in role.role.variants if v.precision in ("fp32", "fp16_stored")]
+    measured = [role.parity[label(variant)]["outputs"] for variant in exact]
+    worst = {key: max(own[key]["max_abs"] for own in measured) for key in role.golden[1]}
     limits = {
-        key: measured[key]["max_abs"] + 1
-        if value.dtype == np.uint8
-        else max(2 * measured[key]["max_abs"], _LEAST_LIMIT)
+        key: worst[key] + 1 if value.dtype == np.uint8 else max(2 * worst[key], _LEAST_LIMIT)
         for key, value in role.golden[1].items()
     }
     return Golden(name, inputs=paths[0], outputs=paths[1], max_abs=limits)
@@ -152,9 +141,13 @@ def _record(parts: Parts, command: str) -> dict[str, Any]:
     return {
         "command": command,
         "opset": OPSET,
-        "versions": {name: metadata.version(name) for name in _TOOLS},
+        "versions": {name: metadata.version(name) for name in _TOOLS if _is_installed(name)},
         "checkpoints": {
             part: {"kind": record["kind"], "sha256": record["sha256"]}
             for part, record in parts.records.items()
         },
     }
+
+
+def _is_installed(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None

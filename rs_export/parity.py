@@ -1,12 +1,12 @@
 """Proof by value that the graphs compute what PyTorch and the NumPy oracle compute.
 
-A graph is run by the very engine that the runtime uses, on fixed inputs, and compared output by
+A graph is run by the very engines that the runtime uses, on fixed inputs, and compared output by
 output with its role's reference. The synthesis is compared layer by layer as well, three ways:
 graph, PyTorch, and the oracle of `rs_runtime.reference` in float64 in place of every refined
 convolution.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -22,12 +22,15 @@ from rs_export.graphs.role import Arrays, RoleGraph, TracedRole
 from rs_export.intermediate import Convolve, convolving_by
 from rs_runtime.contracts.layers import LayerTable
 from rs_runtime.engines.onnxruntime_engine import OnnxRuntimeEngine
+from rs_runtime.engines.select import Chosen, open_engine
 from rs_runtime.reference import refined_layer
 from rs_train.generator.refined_conv import Form
 from rs_train.generator.synthesis import SynthesisLayer
 from rs_train.generator.tokens import LayerTokens
 
 Numbers = dict[str, dict[str, float | None]]
+# Runs a role's graph on a batch of any size.
+RunGraph = Callable[[Mapping[str, np.ndarray]], Arrays]
 _plain_convolve = SynthesisLayer.convolve
 
 
@@ -36,14 +39,35 @@ def run_graph(role: str, graph: bytes, inputs: Mapping[str, np.ndarray]) -> Arra
     return OnnxRuntimeEngine(role, graph, "cpu", threads=1).run(inputs)
 
 
+def opened(role: str, chosen: Chosen) -> RunGraph:
+    """Open a variant as the runtime does; a batch that it cannot take is run sample by sample."""
+    provider = "cpu" if chosen.variant.engine == "onnxruntime" else chosen.variant.engine
+    engine = open_engine(provider, role, chosen, threads=1)
+    fixed = [name for name, shape in chosen.shapes.items() if list(shape[:1]) == [1]]
+
+    def run(inputs: Mapping[str, np.ndarray]) -> Arrays:
+        if not fixed:
+            return engine.run(inputs)
+        pieces = [
+            engine.run({k: v[n : n + 1] if k in fixed else v for k, v in inputs.items()})
+            for n in range(len(inputs[fixed[0]]))
+        ]
+        return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
+
+    return run
+
+
 def check_role(
-    role: RoleGraph, graph: bytes, cases: Sequence[Mapping[str, np.ndarray]], tolerance: Tolerance
+    role: RoleGraph,
+    run: RunGraph,
+    cases: Sequence[Mapping[str, np.ndarray]],
+    tolerance: Tolerance,
 ) -> Numbers:
     """Compare every output of a graph with its reference.
 
     Args:
         role: Gives the reference values.
-        graph: The file under test.
+        run: Runs the file under test.
         cases: Inputs to compare on.
         tolerance: What may differ.
 
@@ -53,10 +77,9 @@ def check_role(
     Raises:
         NumericsError: A difference beyond the tolerance.
     """
-    engine = OnnxRuntimeEngine(role.name, graph, "cpu", threads=1)
     worst: Numbers = {}
     for inputs in cases:
-        found, expected = engine.run(inputs), role.reference(inputs)
+        found, expected = run(inputs), role.reference(inputs)
         for name in role.outputs:
             measured = require(found[name], expected[name], tolerance, f"{role.name}.{name}")
             _keep_worst(worst, name, measured.rounded())
@@ -105,8 +128,8 @@ def check_layers(graph: bytes, values: LayerValues, tolerance: Tolerance) -> dic
         NumericsError: A difference beyond the tolerance.
     """
     pytorch, oracle = values.pytorch, values.oracle
-    opened = modify_outputs(onnx.load_from_string(graph), outputs=list(pytorch))
-    found = run_graph("synthesis", opened.SerializeToString(), values.inputs)
+    observed = modify_outputs(onnx.load_from_string(graph), outputs=list(pytorch))
+    found = run_graph("synthesis", observed.SerializeToString(), values.inputs)
     pairs = {
         "graph_pytorch": (found, pytorch, tolerance),
         "graph_oracle": (found, oracle, tolerance),
@@ -123,7 +146,7 @@ def check_layers(graph: bytes, values: LayerValues, tolerance: Tolerance) -> dic
 
 def check_flow(
     roles: Mapping[str, RoleGraph],
-    graphs: Mapping[str, bytes],
+    runs: Mapping[str, RunGraph],
     table: LayerTable,
     image: np.ndarray,
     tolerance: Tolerance,
@@ -132,7 +155,7 @@ def check_flow(
 
     Args:
         roles: The roles by name.
-        graphs: Their files.
+        runs: Run their files.
         table: The generator's layers.
         image: uint8 [N, S, S, 3], preprocessed.
         tolerance: What may differ in the end.
@@ -143,7 +166,7 @@ def check_flow(
     Raises:
         NumericsError: A difference beyond the tolerance.
     """
-    found = invert(lambda name, inputs: run_graph(name, graphs[name], inputs), roles, table, image)
+    found = invert(lambda name, inputs: runs[name](inputs), roles, table, image)
     expected = invert(lambda name, inputs: roles[name].reference(inputs), roles, table, image)
     return {
         name: require(found[name], expected[name], tolerance, f"inversion {name}").rounded()

@@ -57,6 +57,17 @@ def finish(model: onnx.ModelProto, role: str) -> onnx.ModelProto:
     return result
 
 
+def for_one(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a copy whose batch side N is 1."""
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    for value in _values(result):
+        for side in value.type.tensor_type.shape.dim:
+            if side.dim_param == "N":
+                side.dim_value = 1
+    return result
+
+
 def tensor_specs(values: Iterable[onnx.ValueInfoProto]) -> tuple[TensorSpec, ...]:
     """Describe inputs or outputs of a graph as a manifest does.
 

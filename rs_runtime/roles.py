@@ -12,11 +12,12 @@ from rs_runtime.contracts.bundle import Bundle
 from rs_runtime.contracts.errors import IncompatibleError
 from rs_runtime.contracts.manifest import Role, Variant
 from rs_runtime.engines.base import Engine, EngineOptions
-from rs_runtime.engines.select import EngineSelection
+from rs_runtime.engines.select import Chosen, EngineSelection, providers
 
 MAX_BATCH = 8  # pictures in one run, so that memory does not grow with the length of a list
-_ENGINE = "onnxruntime"
-_CPU_PRECISIONS = ("fp32", "fp16_stored")  # computing in fp16 is for GPUs
+_EXACT = ("fp32", "fp16_stored")  # stored in whatever way, computed in fp32
+_CPU_PROVIDERS = ("cpu", "openvino", "openvino-bf16")
+_CPU_FORM = "cpu"
 _BATCH_SIDE = "N"
 
 
@@ -36,7 +37,7 @@ class RoleRunner:
             ResourceError: The named provider is absent.
         """
         self.bundle = bundle
-        self.selection = EngineSelection(options)
+        self.selection = EngineSelection(options, self._serves)
         self._opened: dict[str, tuple[Engine, Variant]] = {}
         self._lock = threading.Lock()
 
@@ -94,23 +95,59 @@ class RoleRunner:
     def _open(self, name: str, role: Role) -> tuple[Engine, Variant]:
         with self._lock:
             if name not in self._opened:
-                engine = self.selection.open(
-                    name, lambda provider: self.bundle.read(_choose(name, role, provider).file)
+                self._opened[name] = self.selection.open(
+                    name, lambda provider: self._choose(name, role, provider)
                 )
-                self._opened[name] = engine, _choose(name, role, engine.provider)
             return self._opened[name]
 
+    def _choose(self, name: str, role: Role, provider: str) -> Chosen:
+        variant = choose_variant(name, role, provider)
+        return Chosen(variant, self.bundle.read(variant.file), input_shapes(role, variant))
 
-def _choose(name: str, role: Role, provider: str) -> Variant:
-    """The first variant, in the manifest's order of preference, that the provider can run."""
-    for variant in role.variants:
-        suits = provider != "cpu" or variant.precision in _CPU_PRECISIONS
-        if variant.engine == _ENGINE and suits:
-            return variant
+    def _serves(self, provider: str) -> bool:
+        roles = self.bundle.manifest.roles.values()
+        return all(_suitable(role, provider) for role in roles)
+
+
+def input_shapes(role: Role, variant: Variant) -> dict[str, list[int | str]]:
+    """Shapes that a variant takes, by input; a side that is known only at run time is a string."""
+    batch = _BATCH_SIDE if variant.batch == "dynamic" else variant.batch
+    return {
+        spec.name: [batch if side == _BATCH_SIDE else side for side in spec.shape]
+        for spec in role.inputs
+    }
+
+
+def choose_variant(name: str, role: Role, provider: str) -> Variant:
+    """The first variant, in the manifest's order of preference, that suits the provider.
+
+    Args:
+        name: The role's name, for the message.
+        role: The role.
+        provider: A key of ``providers()``.
+
+    Raises:
+        IncompatibleError: There is none.
+    """
+    suitable = _suitable(role, provider)
+    if suitable:
+        return suitable[0]
     found = ", ".join(f"{variant.engine} {variant.precision}" for variant in role.variants)
     raise IncompatibleError(
         f"the bundle's {name} graph is not for provider {provider!r}",
         found=found,
-        expected=f"{_ENGINE}, {' or '.join(_CPU_PRECISIONS)}",
-        hint="export it again: rs-export --model two_stage",
+        expected=f"{providers()[provider]}, {' or '.join(_EXACT)}",
+        hint="export it again: rs-export --model two_stage, or use --provider auto",
     )
+
+
+def _suitable(role: Role, provider: str) -> list[Variant]:
+    """Variants of the provider's engine; computing in fp16 is for GPUs, the CPU form is not."""
+    engine = providers()[provider]
+    own = [variant for variant in role.variants if variant.engine == engine]
+    if provider not in _CPU_PROVIDERS:
+        return [variant for variant in own if variant.form != _CPU_FORM]
+    exact = [variant for variant in own if variant.precision in _EXACT]
+    if provider == "openvino-bf16":
+        return [variant for variant in own if variant.precision == "bf16"] + exact
+    return exact

@@ -32,7 +32,7 @@ def runtime_options(command: Command) -> Command:
                 default="auto",
                 show_default=True,
                 metavar="NAME",
-                help="auto, cpu, cuda, tensorrt, openvino, ...; a named one never falls back.",
+                help="auto, cpu, openvino, openvino-bf16, cuda, ...; a named one never falls back.",
             ),
             click.option("--threads", type=int, metavar="N", help="CPU threads."),
             click.option(

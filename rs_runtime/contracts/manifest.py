@@ -62,9 +62,9 @@ class Variant:
     Attributes:
         file: Its path in the bundle.
         engine: What runs it: `"onnxruntime"`, `"openvino"`, `"tensorrt"`.
-        precision: `"fp32"`, `"fp16_stored"`, `"fp16"`, ….
-        form: How refined layers are computed: `"materialised"`, `"factorised"`, `"dense"`, or
-            `"plain"` for a graph without any.
+        precision: `"fp32"`, `"fp16_stored"`, `"fp16"`, `"bf16"` (computed in it), ….
+        form: How refined layers are computed: `"dense"`, `"low_rank"`, `"materialised"`, `"cpu"`
+            for the best of these layer by layer, or `"plain"` for a graph without any.
         batch: `"dynamic"` or the one batch size it takes.
     """
 

@@ -19,18 +19,15 @@ from numpy.typing import NDArray
 
 from rs_runtime.contracts.errors import IncompatibleError, RefineStyleError, ResourceError
 
-# Short name -> ONNX Runtime's name; in the order in which "auto" tries them.
+# Short name -> ONNX Runtime's name.
 PROVIDERS = {
     "cuda": "CUDAExecutionProvider",
     "rocm": "MIGraphXExecutionProvider",
     "directml": "DmlExecutionProvider",
     "coreml": "CoreMLExecutionProvider",
     "cpu": "CPUExecutionProvider",
-    # Only by name: these compile every graph first, which can take minutes.
     "tensorrt": "TensorrtExecutionProvider",
-    "openvino": "OpenVINOExecutionProvider",
 }
-AUTO_ORDER = ("cuda", "rocm", "directml", "coreml", "cpu")
 # What a provider needs behind it: parts of a graph that it does not take go there.
 _BEHIND = {"tensorrt": ("cuda", "cpu"), "cpu": ()}
 _PATH = re.compile(r"(?:[A-Za-z]:)?(?:[/\\][^\s/\\:'\"]+){2,}")

@@ -2,15 +2,65 @@
 
 from __future__ import annotations
 
-import functools
+import importlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
+from typing import Any, NamedTuple
 
 from rs_runtime.contracts.errors import ResourceError, UsageError
+from rs_runtime.contracts.manifest import Variant
 from rs_runtime.engines.base import Engine, EngineOptions
 
 _log = logging.getLogger("rs_runtime")
+
+# Engine, as manifests call it -> module; each imports its package when it is first asked.
+_MODULES = {
+    "onnxruntime": "rs_runtime.engines.onnxruntime_engine",
+    "openvino": "rs_runtime.engines.openvino_engine",
+}
+# Fastest first. Those that compute in less than fp32, or compile for minutes, go by name only.
+_AUTO_ORDER = ("cuda", "rocm", "directml", "coreml", "openvino", "cpu")
+_INSTALL = 'pip install ".[cpu]" or ".[openvino]" in the project\'s folder'
+
+
+class Chosen(NamedTuple):
+    """One variant of a role, ready to be opened."""
+
+    variant: Variant
+    graph: bytes
+    shapes: Mapping[str, Sequence[int | str]]  # of its inputs
+
+
+def providers() -> dict[str, str]:
+    """Every provider that may be named, with the engine that it belongs to."""
+    return {name: engine for engine in _MODULES for name in _module(engine).PROVIDERS}
+
+
+def installed() -> tuple[list[str], dict[str, str]]:
+    """Providers whose engine is installed, and for each other engine why it is not usable."""
+    found, missing = [], {}
+    for engine in _MODULES:
+        try:
+            found += _module(engine).available_providers()
+        except ResourceError as error:
+            missing[engine] = error.what
+    return found, missing
+
+
+def open_engine(provider: str, label: str, chosen: Chosen, threads: int | None = None) -> Engine:
+    """Opens a variant's graph with a provider of its engine.
+
+    Raises:
+        ResourceError: The provider is absent or does not start.
+        IncompatibleError: The engine refuses the graph.
+    """
+    module = _module(chosen.variant.engine)
+    if chosen.variant.engine == "openvino":
+        # A role that bf16 would spoil has no such variant, and is computed in fp32.
+        own = "openvino-bf16" if chosen.variant.precision == "bf16" else "openvino"
+        return module.OpenVinoEngine(label, chosen.graph, own, threads, chosen.shapes)
+    return module.OnnxRuntimeEngine(label, chosen.graph, provider, threads)
 
 
 class EngineSelection:
@@ -21,16 +71,18 @@ class EngineSelection:
         note: One line on what was chosen and why; empty until then, or if the user named it.
     """
 
-    def __init__(self, options: EngineOptions) -> None:
+    def __init__(self, options: EngineOptions, serves: Callable[[str], bool]) -> None:
         """Checks the request; opens nothing yet.
+
+        Args:
+            options: What the user asked for.
+            serves: Whether the bundle has graphs for a provider; ``auto`` passes over the others.
 
         Raises:
             UsageError: No such provider.
             ResourceError: The named provider is not installed.
         """
-        from rs_runtime.engines import onnxruntime_engine as engine
-
-        known = list(engine.PROVIDERS)
+        known = providers()
         if options.provider != "auto" and options.provider not in known:
             near = get_close_matches(options.provider, known)
             raise UsageError(
@@ -42,29 +94,36 @@ class EngineSelection:
             raise UsageError("threads must be at least 1", found=str(options.threads))
         self.note = ""
         self.provider = None if options.provider == "auto" else options.provider
+        self._threads = options.threads
         if self.provider is not None:
-            engine.require_built(self.provider)
-        self._built = engine.available_providers()
-        self._order = [name for name in engine.AUTO_ORDER if name in self._built]
-        self._open = functools.partial(engine.OnnxRuntimeEngine, threads=options.threads)
+            _module(known[self.provider]).require_built(self.provider)
+            return
+        self._built, self._missing = installed()
+        if not self._built:
+            raise ResourceError(
+                "no engine is installed", found="; ".join(self._missing.values()), hint=_INSTALL
+            )
+        self._order = [name for name in _AUTO_ORDER if name in self._built and serves(name)]
 
-    def open(self, label: str, graph_for: Callable[[str], bytes]) -> Engine:
+    def open(self, label: str, choose: Callable[[str], Chosen]) -> tuple[Engine, Variant]:
         """Opens a graph from its bytes.
 
         Args:
             label: What to call the graph in messages.
-            graph_for: Gives the ONNX model that suits a provider, its weights inside.
+            choose: Gives the variant that suits a provider.
 
         Raises:
             ResourceError: The provider does not start.
-            IncompatibleError: The engine refuses the graph.
+            IncompatibleError: The bundle has no graph for the provider, or the engine refuses it.
         """
         if self.provider is not None:
-            return self._open(label, graph_for(self.provider), provider=self.provider)
+            chosen = choose(self.provider)
+            return open_engine(self.provider, label, chosen, self._threads), chosen.variant
         failures = []
         for name in self._order:
+            chosen = choose(name)
             try:
-                engine = self._open(label, graph_for(name), provider=name)
+                engine = open_engine(name, label, chosen, self._threads)
             except ResourceError as error:
                 failures.append(f"{name}: {error.found or error.what}")
                 continue
@@ -72,9 +131,14 @@ class EngineSelection:
             why = f"; {'; '.join(failures)}" if failures else ""
             self.note = f"provider: {name} (auto, of {', '.join(self._built)}{why})"
             _log.info(self.note)
-            return engine
+            return engine, chosen.variant
+        reasons = [*failures, *self._missing.values()]
         raise ResourceError(
-            "no provider of ONNX Runtime works here",
-            found="; ".join(failures) or "none installed",
-            hint='pip install ".[cpu]" in the project\'s folder',
+            "no engine that the bundle has graphs for works here",
+            found="; ".join(reasons) or ", ".join(self._built),
+            hint=_INSTALL,
         )
+
+
+def _module(engine: str) -> Any:
+    return importlib.import_module(_MODULES[engine])

@@ -104,13 +104,13 @@ def test_a_single_command_takes_debug_too(capsys):
     assert ending.value.code == 1 and "Traceback" in capsys.readouterr().err
 
 
-def test_without_onnx_runtime_the_install_line_is_shown():
+def test_without_an_engine_the_install_line_is_shown():
     script = (
-        "import sys; sys.modules['onnxruntime'] = None\n"
+        "import sys; sys.modules['onnxruntime'] = sys.modules['openvino'] = None\n"
         "from rs_runtime.engines.base import EngineOptions\n"
         "from rs_runtime.engines.select import EngineSelection\n"
         "from rs_runtime.contracts.errors import ResourceError\n"
-        "try:\n    EngineSelection(EngineOptions())\n"
+        "try:\n    EngineSelection(EngineOptions(), lambda provider: True)\n"
         "except ResourceError as error:\n    print(error)\n"
     )
     done = subprocess.run(

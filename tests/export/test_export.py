@@ -1,20 +1,25 @@
 """A whole two-stage model: traced, expanded, proven."""
 
+from importlib.util import find_spec
+
 import numpy as np
 import onnx
 import pytest
 
 from rs_export.cases import fixed_cases
-from rs_export.compare import FP32
+from rs_export.compare import FP32, TOLERANCES, Tolerance
 from rs_export.export import ExportedModel, export_model, role_graphs
 from rs_export.forms import expand, refined_convs
 from rs_export.graphs.role import Arrays
 from rs_export.parity import check_layers, check_role, layer_values, run_graph
 from rs_export.portable import MAX_OPSET, check_flat, finish
 from rs_export.sources import Parts, find_sources, load_parts
+from rs_export.variants import GraphFile, label, proven_variants
 from rs_runtime.contracts.errors import NumericsError
+from rs_runtime.engines.select import installed
 from tests.export.tiny_model import save_checkpoints
 
+DYNAMIC = "graphs/synthesis.onnx"
 ROLES = {"mapping", "synthesis", "preprocess", "base_inverter", "refiner"}
 Traced = dict[str, onnx.ModelProto]
 
@@ -33,13 +38,13 @@ def test_one_node_a_refined_convolution(traced: Traced, parts: Parts) -> None:
 
 def test_every_role_is_flat_and_carries_no_path(exported: ExportedModel) -> None:
     assert set(exported.roles) == ROLES
-    for role in exported.roles.values():
-        check_flat(role.model)
-        onnx.checker.check_model(role.model, full_check=True)
-        assert role.model.ir_version == 9
-        assert [opset.domain for opset in role.model.opset_import] == [""]
-        assert role.model.opset_import[0].version <= MAX_OPSET
-        data = role.model.SerializeToString()
+    for model in (model for role in exported.roles.values() for model in role.models.values()):
+        check_flat(model)
+        onnx.checker.check_model(model, full_check=True)
+        assert model.ir_version == 9
+        assert [opset.domain for opset in model.opset_import] == [""]
+        assert model.opset_import[0].version <= MAX_OPSET
+        data = model.SerializeToString()
         for mark in (b"site-packages", b"rs_train/", b"stack_trace", b"torch.nn"):
             assert mark not in data
 
@@ -56,9 +61,38 @@ def test_parity_is_recorded_by_output_and_by_layer(exported: ExportedModel, part
     for role in exported.roles.values():
         for numbers in role.parity["fp32"]["outputs"].values():
             assert numbers["max_abs"] <= 1  # uint8 images; floats are held to 1e-3
-    assert exported.flow["fp16_stored"]["image_float"]["psnr_db"] >= 40
-    assert exported.roles["synthesis"].precision == "fp16_stored"
-    assert exported.roles["preprocess"].precision == "fp32", "it has no weights"
+    assert set(synthesis["cpu form"]["layers"]["graph_oracle"]) == names
+    assert exported.flow["cpu"]["image_float"]["psnr_db"] >= 40
+
+
+def test_every_variant_is_proven(exported: ExportedModel) -> None:
+    engines = {"onnxruntime"} | ({"openvino"} if find_spec("openvino") else set())
+    for name, role in exported.roles.items():
+        assert {variant.engine for variant in role.role.variants} == engines
+        for variant in role.role.variants:
+            proof = role.parity[label(variant)]["outputs"]
+            worst = [n["psnr_db"] for n in proof.values() if n["psnr_db"] is not None]
+            assert min(worst, default=99) >= (38 if variant.precision == "bf16" else 40)
+            assert variant.file in role.models
+        precisions = {variant.precision for variant in role.role.variants}
+        # What has no weights is not halved, and bf16 would spoil the picture that it makes.
+        assert name != "preprocess" or precisions == {"fp32"}
+        assert name == "preprocess" or precisions - {"bf16"} == {"fp16_stored"}
+
+
+def test_a_variant_in_bf16_that_is_too_far_off_is_left_out(
+    parts: Parts, traced: Traced, cases: dict[str, list[Arrays]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "openvino-bf16" not in installed()[0]:
+        pytest.skip("no bf16 here")
+    monkeypatch.setitem(TOLERANCES, "bf16", Tolerance(min_psnr_db=300))
+    model = finish(traced["mapping"], "mapping")
+    files = [GraphFile("mapping.onnx", model, "fp32", "plain", "dynamic")]
+    said: list[str] = []
+    role = role_graphs(parts)["mapping"]
+    proven = proven_variants(role, files, cases["mapping"], bf16=True, progress=said.append)
+    assert {variant.precision for variant in proven} == {"fp32"}
+    assert len(said) == 1 and said[0].startswith("mapping: without bf16")
 
 
 def test_batch_and_rank_are_dynamic(parts: Parts, traced: Traced) -> None:
@@ -82,7 +116,7 @@ def test_batch_and_rank_are_dynamic(parts: Parts, traced: Traced) -> None:
 
 
 def test_samples_of_a_batch_do_not_mix(exported: ExportedModel, cases: dict) -> None:
-    graph = exported.roles["synthesis"].model.SerializeToString()
+    graph = exported.roles["synthesis"].models[DYNAMIC].SerializeToString()
     both = cases["synthesis"][-1]
     together = run_graph("synthesis", graph, both)["image_float"]
     for n in range(2):
@@ -97,7 +131,9 @@ def test_fp16_files_are_about_half_the_size(
     def weights(model: onnx.ModelProto) -> int:
         return sum(len(tensor.raw_data) for tensor in model.graph.initializer)
 
-    half = weights(exported.roles[role].model) / weights(finish(traced[role], role))
+    half = weights(exported.roles[role].models[f"graphs/{role}.onnx"]) / weights(
+        finish(traced[role], role)
+    )
     assert 0.5 <= half < 0.6
 
 
@@ -133,7 +169,7 @@ def test_a_wrong_constant_is_found_at_its_layer(
     with pytest.raises(NumericsError, match=f"graph_pytorch {layer} is beyond"):
         check_layers(graph, layer_values(role, inputs), FP32)
     with pytest.raises(NumericsError, match=r"synthesis\.image"):
-        check_role(role, graph, [inputs], FP32)
+        check_role(role, lambda given: run_graph("synthesis", graph, given), [inputs], FP32)
 
 
 def test_tracing_twice_gives_the_same_bytes(parts: Parts, traced: Traced) -> None:

@@ -1,12 +1,15 @@
 """The ONNX form of a refined convolution against the NumPy oracle."""
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
 from onnx import helper, numpy_helper
 
-from rs_export.forms import expand, refined_convs
+from rs_export import forms
+from rs_export.forms import Form, cpu, dense, expand, low_rank, materialised, refined_convs
 from rs_export.intermediate import DOMAIN, INPUTS, OP_TYPE
 from rs_export.portable import check_flat, finish
 from rs_runtime.contracts.errors import InternalError
@@ -59,11 +62,12 @@ def random_inputs(batch: int, rank: int, cin: int, cout: int) -> dict[str, np.nd
 
 @pytest.mark.parametrize(("kernel", "up"), [(1, 1), (1, 2), (3, 1), (3, 2)])
 @pytest.mark.parametrize("rank", [1, 4])
-def test_dense_form_equals_the_oracle(kernel: int, up: int, rank: int) -> None:
+@pytest.mark.parametrize("form", [dense, low_rank, materialised])
+def test_every_form_equals_the_oracle(form: Form, kernel: int, up: int, rank: int) -> None:
     weight = np.random.default_rng(1).standard_normal((COUT, CIN, kernel, kernel), np.float32)
-    model = finish(expand(one_layer(weight, up)), "layer")
+    model = finish(expand(one_layer(weight, up), form), "layer")
     session = onnxruntime.InferenceSession(model.SerializeToString())
-    for batch in (1, 3):
+    for batch in (1,) if form is materialised else (1, 3):
         inputs = random_inputs(batch, rank, CIN, COUT)
         exact = {name: value.astype(np.float64) for name, value in inputs.items()}
         x, style = exact.pop("x"), exact.pop("style")
@@ -74,13 +78,23 @@ def test_dense_form_equals_the_oracle(kernel: int, up: int, rank: int) -> None:
         assert np.abs(found - expected).max() < 1e-5 * np.abs(expected).max()
 
 
-def test_a_dead_kernel_gives_zeros_not_nan() -> None:
+@pytest.mark.parametrize("up", [1, 2])
+def test_the_cpu_form_builds_kernels_where_maps_are_large(up: int) -> None:
+    conv = refined_convs(one_layer(np.ones((COUT, CIN, 3, 3), np.float32), up))[0]
+    small = replace(conv, size=forms.CONSTANT_UP_TO // up)
+    large = replace(conv, size=2 * small.size)
+    assert cpu(small)[0] == low_rank(small)[0]
+    assert cpu(large)[0] == materialised(large)[0]
+
+
+@pytest.mark.parametrize("form", [dense, low_rank, materialised])
+def test_a_dead_kernel_gives_zeros_not_nan(form: Form) -> None:
     """s = 0 and dW = 0: only the epsilon keeps demodulation finite."""
     weight = np.ones((COUT, CIN, 3, 3), np.float32)
     inputs = random_inputs(1, 1, CIN, COUT)
     for name in ("style", "style_offset", "P"):
         inputs[name] = np.zeros_like(inputs[name])
-    model = expand(one_layer(weight, 1))
+    model = expand(one_layer(weight, 1), form)
     (found,) = onnxruntime.InferenceSession(finish(model, "layer").SerializeToString()).run(
         None, inputs
     )

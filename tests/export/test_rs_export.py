@@ -18,7 +18,9 @@ from rs_runtime.cli import run
 from rs_runtime.contracts.bundle import Bundle, read_bundle
 from rs_runtime.contracts.errors import UsageError
 from rs_runtime.contracts.tokens import write_token_set
-from rs_runtime.engines.onnxruntime_engine import OnnxRuntimeEngine
+from rs_runtime.engines.base import EngineOptions
+from rs_runtime.engines.select import installed
+from rs_runtime.roles import RoleRunner
 from rs_train.checkpoint import save_model
 from tests.export.tiny_model import domain_of, save_checkpoints, short_trunk, tiny_generator
 
@@ -57,17 +59,23 @@ def test_the_bundle_is_complete(bundle: Path) -> None:
     assert manifest.licences["generator"] == manifest.licences["domain oil"] == "CC0-1.0"
     assert set(manifest.parity) == {*manifest.roles, "inversion", "tolerances"}
     assert {golden.role for golden in manifest.golden} == set(manifest.roles)
-    (synthesis,) = manifest.roles["synthesis"].variants
-    assert (synthesis.form, synthesis.precision) == ("dense", "fp16_stored")
+    synthesis = [v for v in manifest.roles["synthesis"].variants if v.engine == "onnxruntime"]
+    assert [(v.form, v.precision, v.batch) for v in synthesis] == [
+        ("cpu", "fp16_stored", 1),
+        ("dense", "fp16_stored", "dynamic"),
+    ]
     assert b"/tmp/" not in (bundle / "manifest.json").read_bytes()
 
 
-def test_the_golden_data_are_reproduced(bundle: Path) -> None:
+@pytest.mark.parametrize("provider", ["cpu", "openvino"])
+def test_the_golden_data_are_reproduced(bundle: Path, provider: str) -> None:
+    if provider not in installed()[0]:
+        pytest.skip(f"{provider} is not installed")
     opened = read_bundle(bundle)
+    roles = RoleRunner(opened, EngineOptions(provider, threads=1))
     for golden in opened.manifest.golden:
-        role = opened.manifest.roles[golden.role]
-        graph = OnnxRuntimeEngine(golden.role, opened.read(role.variants[0].file), "cpu")
-        found = graph.run({name: _array(opened, path) for name, path in golden.inputs.items()})
+        inputs = {name: _array(opened, path) for name, path in golden.inputs.items()}
+        found = roles.run(golden.role, **inputs)
         for name, path in golden.outputs.items():
             expected = _array(opened, path).astype(np.float64)
             assert np.abs(found[name] - expected).max() <= golden.max_abs[name]
@@ -120,8 +128,8 @@ def test_beyond_tolerance_nothing_is_written(old, checkpoints, monkeypatch, caps
     before = content(old)
     plain = export.forms.expand
 
-    def wrong(model):
-        result = plain(model)
+    def wrong(model, *form):
+        result = plain(model, *form)
         for tensor in result.graph.initializer:
             if tensor.name == "b8.conv0.weight":
                 value = onnx.numpy_helper.to_array(tensor) * np.float32(1.02)

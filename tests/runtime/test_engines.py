@@ -12,10 +12,11 @@ import pytest
 from onnx import TensorProto, helper, parser
 
 from rs_runtime.contracts.errors import IncompatibleError, ResourceError, UsageError
-from rs_runtime.engines import onnxruntime_engine
+from rs_runtime.contracts.manifest import Variant
+from rs_runtime.engines import onnxruntime_engine, openvino_engine
 from rs_runtime.engines.base import EngineOptions
 from rs_runtime.engines.onnxruntime_engine import OnnxRuntimeEngine
-from rs_runtime.engines.select import EngineSelection
+from rs_runtime.engines.select import Chosen, EngineSelection
 
 DOUBLE = parser.parse_model("""
 <ir_version: 9, opset_import: ["" : 18]>
@@ -25,6 +26,24 @@ double (float[N, 2] x, float[N, 2] shift) => (float[N, 2] y, float[N, 2] z) {
 }
 """).SerializeToString()
 X = np.array([[1, 2], [3, 4], [5, 6]], np.float32)
+SHAPES = {"x": ["N", 2], "shift": ["N", 2]}
+
+
+def doubling(provider: str) -> Chosen:
+    engine = "openvino" if provider.startswith("openvino") else "onnxruntime"
+    return Chosen(Variant("double.onnx", engine, "fp32", "plain", "dynamic"), DOUBLE, SHAPES)
+
+
+def selection_of(*names: str, **options) -> EngineSelection:
+    return EngineSelection(EngineOptions(*names, **options), lambda provider: True)
+
+
+@pytest.fixture
+def without_openvino(monkeypatch):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    openvino_engine._core.cache_clear()
+    yield
+    openvino_engine._core.cache_clear()
 
 
 def endless_graph() -> bytes:
@@ -104,7 +123,7 @@ def test_a_model_cannot_switch_profiling_on(tmp_path, monkeypatch):
 def test_a_named_provider_that_is_absent_is_an_error(provider, monkeypatch):
     monkeypatch.setattr(onnxruntime_engine, "available_providers", lambda: ["cpu"])
     with pytest.raises(ResourceError) as refusal:
-        EngineSelection(EngineOptions(provider))
+        selection_of(provider)
     text = str(refusal.value)
     assert provider in text and "found cpu" in text and "install" in text
 
@@ -115,10 +134,10 @@ def test_a_named_provider_that_does_not_start_is_an_error(monkeypatch):
     monkeypatch.setitem(onnxruntime_engine.PROVIDERS, "cuda", "AzureExecutionProvider")
     monkeypatch.setattr("onnxruntime.InferenceSession.get_providers", lambda self: ["Other"])
     with pytest.raises(ResourceError, match="did not start"):
-        EngineSelection(EngineOptions("cuda")).open("double", lambda provider: DOUBLE)
+        selection_of("cuda").open("double", doubling)
 
 
-def test_auto_says_what_it_chose_and_why(monkeypatch):
+def test_auto_says_what_it_chose_and_why(monkeypatch, without_openvino):
     monkeypatch.setattr(onnxruntime_engine, "available_providers", lambda: ["cuda", "cpu"])
     opened = []
 
@@ -130,20 +149,31 @@ def test_auto_says_what_it_chose_and_why(monkeypatch):
 
     monkeypatch.setattr(onnxruntime_engine, "OnnxRuntimeEngine", open_engine)
     monkeypatch.setattr(onnxruntime_engine, "require_built", lambda provider: None)
-    selection = EngineSelection(EngineOptions("auto", threads=1))
+    selection = selection_of("auto", threads=1)
     assert selection.note == "" and selection.provider is None
-    monkeypatch.undo()
-    assert selection.open("double", lambda provider: DOUBLE).provider == "cpu"
+    engine, variant = selection.open("double", doubling)
+    assert (engine.provider, variant.engine) == ("cpu", "onnxruntime")
     assert selection.note == "provider: cpu (auto, of cuda, cpu; cuda: no driver)"
-    selection.open("double", lambda provider: DOUBLE)
+    selection.open("double", doubling)
     assert opened == [("cuda", 1), ("cpu", 1), ("cpu", 1)]
+
+
+def test_auto_takes_the_fastest_engine_that_the_bundle_has_graphs_for():
+    pytest.importorskip("openvino")
+    engine, _ = selection_of("auto", threads=1).open("double", doubling)
+    assert engine.provider == "openvino"
+    selection = EngineSelection(EngineOptions("auto", threads=1), lambda name: name == "cpu")
+    engine, _ = selection.open("double", doubling)
+    assert engine.provider == "cpu" and selection.note.startswith("provider: cpu (auto, of ")
+    with pytest.raises(ResourceError, match="has graphs for"):
+        EngineSelection(EngineOptions("auto"), lambda name: False).open("double", doubling)
 
 
 def test_unknown_provider_and_bad_threads_are_usage_errors():
     with pytest.raises(UsageError, match="did you mean cuda"):
-        EngineSelection(EngineOptions("cudda"))
+        selection_of("cudda")
     with pytest.raises(UsageError, match="threads"):
-        EngineSelection(EngineOptions("cpu", threads=0))
+        selection_of("cpu", threads=0)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

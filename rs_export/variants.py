@@ -1,0 +1,105 @@
+"""The ways in which a role's files can be run, each proven before a bundle lists it."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import onnx
+
+from rs_export.compare import TOLERANCES
+from rs_export.graphs.role import Arrays, RoleGraph
+from rs_export.parity import Numbers, check_role, opened
+from rs_export.portable import tensor_specs
+from rs_runtime.contracts.errors import NumericsError
+from rs_runtime.contracts.manifest import Role, Variant
+from rs_runtime.engines.select import Chosen, installed
+from rs_runtime.roles import input_shapes
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class GraphFile:
+    """One file of a role.
+
+    Attributes:
+        path: Its place in the bundle.
+        model: Flat ONNX.
+        precision: "fp32" or "fp16_stored".
+        form: Form of the refined convolutions, "plain" without any.
+        batch: "dynamic", or the one batch that it takes.
+    """
+
+    path: str
+    model: onnx.ModelProto
+    precision: str
+    form: str
+    batch: int | str
+
+
+def role_of(file: GraphFile, variants: tuple[Variant, ...]) -> Role:
+    """A role's entry in the manifest, described by its file of a dynamic batch."""
+    graph = file.model.graph
+    return Role(tensor_specs(graph.input), tensor_specs(graph.output), variants)
+
+
+def proven_variants(
+    role: RoleGraph,
+    files: list[GraphFile],
+    cases: list[Arrays],
+    *,
+    bf16: bool,
+    progress: Progress,
+) -> dict[Variant, Numbers]:
+    """Run every file with every engine that is installed here, and keep what passes.
+
+    Args:
+        role: Gives the reference values.
+        files: Files of the role, the preferred one first, that of a dynamic batch last.
+        cases: Inputs to compare on.
+        bf16: Whether computing in bf16 may be offered.
+        progress: Is told of what is left out.
+
+    Returns:
+        The worst differences by variant, in order of preference.
+
+    Raises:
+        NumericsError: A variant that computes in fp32 differs beyond its tolerance.
+    """
+    proven: dict[Variant, Numbers] = {}
+    for variant, file in _candidates(files, bf16):
+        run = opened(role.name, chosen(role_of(files[-1], (variant,)), variant, file.model))
+        try:
+            proven[variant] = check_role(role, run, cases, TOLERANCES[variant.precision])
+        except NumericsError as error:
+            if variant.precision != "bf16":
+                raise
+            progress(f"{role.name}: without bf16: {error.found}, {error.expected}")
+    return proven
+
+
+def chosen(role: Role, variant: Variant, model: onnx.ModelProto) -> Chosen:
+    """A variant as the runtime would open it."""
+    return Chosen(variant, model.SerializeToString(), input_shapes(role, variant))
+
+
+def label(variant: Variant) -> str:
+    """How the manifest's `parity` calls a variant."""
+    return f"{variant.engine} {variant.precision} {variant.form}"
+
+
+def _candidates(files: list[GraphFile], bf16: bool) -> Iterator[tuple[Variant, GraphFile]]:
+    """OpenVINO takes a role's preferred file for one sample, ONNX Runtime takes each."""
+    found, _ = installed()
+    for file in files:
+        yield Variant(file.path, "onnxruntime", file.precision, file.form, file.batch), file
+    first = files[0]
+    batch = 1 if first.batch == 1 or _is_batched(first) else "dynamic"
+    if "openvino" in found:
+        yield Variant(first.path, "openvino", first.precision, first.form, batch), first
+    if "openvino-bf16" in found and bf16:
+        yield Variant(first.path, "openvino", "bf16", first.form, batch), first
+
+
+def _is_batched(file: GraphFile) -> bool:
+    sides = [spec.shape[:1] for spec in tensor_specs(file.model.graph.input)]
+    return all(side == ("N",) for side in sides)
