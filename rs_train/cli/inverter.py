@@ -1,7 +1,8 @@
 """rs-train inverter"""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,7 +13,15 @@ if TYPE_CHECKING:
     from rs_train.data import ImageFolder
     from rs_train.tasks.inverter import InverterRun, InverterTask
 
-PRESETS = {"style_transformer": "demo_base_inverter", "two_stage": "demo_refiner"}
+PRESETS = {
+    "style_transformer": "demo_base_inverter",
+    "psp": "demo_psp",
+    "e4e": "demo_e4e",
+    "restyle": "demo_restyle",
+    "one_stage": "demo_one_stage",
+    "two_stage": "demo_refiner",
+}
+PUBLIC = ("lpips", "identity", "moco", "trunk")  # networks that --weights names
 DEFAULT = "demo"  # the demo's preset for the model that is asked for
 
 _file = click.Path(path_type=Path)
@@ -23,7 +32,7 @@ _file = click.Path(path_type=Path)
     "--model",
     type=click.Choice(list(PRESETS)),
     required=True,
-    help="The base inverter, or the refiner that makes it two-stage.",
+    help="A base inverter, the one-stage inverter, or the refiner that makes a base two-stage.",
 )
 @click.option(
     "--data",
@@ -36,6 +45,12 @@ _file = click.Path(path_type=Path)
 @click.option("--generator", "generator_path", type=_file, required=True, help="Its checkpoint.")
 @click.option("--base", "base_path", type=_file, help="Two-stage: checkpoint of the base inverter.")
 @click.option("--judge", "judge_path", type=_file, help="ArcFace checkpoint of the losses.")
+@click.option(
+    "--weights",
+    multiple=True,
+    metavar="NAME=FILE",
+    help=f"Public weights of a loss, or of a trunk to start from: {', '.join(PUBLIC)}; repeats.",
+)
 @click.option("--validation", "validation_path", type=_file, help="Folder of held-out photos.")
 @click.option("--init", "init_path", type=_file, help="Checkpoint of --model to go on from.")
 @click.option("--out", type=_file, required=True, help="The checkpoint to write, .safetensors.")
@@ -47,6 +62,7 @@ def command(
     generator_path: Path,
     base_path: Path | None,
     judge_path: Path | None,
+    weights: tuple[str, ...],
     validation_path: Path | None,
     init_path: Path | None,
     out: Path,
@@ -65,7 +81,7 @@ def command(
     from rs_train.data import ImageFolder
     from rs_train.inverters.mixture import Mixture
     from rs_train.loop import run
-    from rs_train.tasks.inverter import InverterRun
+    from rs_train.tasks.inverters import RUNS
 
     if (model == "two_stage") != (base_path is not None):
         raise UsageError(
@@ -73,22 +89,41 @@ def command(
             hint="train one first: rs-train inverter --model style_transformer …",
         )
     make_folder_of(out)
-    config = load(InverterRun, PRESETS[model] if preset == DEFAULT else preset, overrides)
+    config = load(RUNS[model], PRESETS[model] if preset == DEFAULT else preset, overrides)
     size = config.network.image_size
-    data = Mixture(_weights(folders), size)
+    data = Mixture(_shares(folders), size)
     validation = ImageFolder(validation_path, size) if validation_path else None
-    paths = {
-        "generator": generator_path,
-        "judge": judge_path,
-        "base": base_path,
-        "init": init_path,
-    }
-    task = _task(model, config, paths, out, validation)
+    files = _Files(generator_path, base_path, judge_path, init_path, _public(weights))
+    task = _task(model, config, files, out, validation)
     for path in run(task, data, config.loop, run_dir):
         click.echo(path)
 
 
-def _weights(folders: tuple[str, ...]) -> dict[Path, float]:
+@dataclass(frozen=True)
+class _Files:
+    """The checkpoints that a training begins with."""
+
+    generator: Path
+    base: Path | None
+    judge: Path | None
+    init: Path | None
+    public: dict[str, Path]
+
+
+def _public(weights: tuple[str, ...]) -> dict[str, Path]:
+    """Parse NAME=FILE."""
+    files = {}
+    for text in weights:
+        name, separator, path = text.partition("=")
+        if not separator or name not in PUBLIC:
+            raise UsageError(
+                f"--weights {text}", expected=f"NAME=FILE, NAME one of {', '.join(PUBLIC)}"
+            )
+        files[name] = Path(path)
+    return files
+
+
+def _shares(folders: tuple[str, ...]) -> dict[Path, float]:
     """Parse DIR[=WEIGHT]; an existing path that holds a "=" is a path."""
     weights: dict[Path, float] = {}
     for text in folders:
@@ -108,25 +143,26 @@ def _weights(folders: tuple[str, ...]) -> dict[Path, float]:
 def _task(
     model: str,
     config: "InverterRun",
-    paths: dict[str, Path | None],
+    files: _Files,
     out: Path,
     validation: "ImageFolder | None",
 ) -> "InverterTask":
-    """Load the checkpoints that `paths` names and build the task."""
+    """Load the checkpoints and build the task."""
     from rs_train.checkpoint import load_model
-    from rs_train.tasks.inverter import StyleTransformerTask, TwoStageTask
+    from rs_train.inverters.base import load_base
+    from rs_train.perceptual.public_weights import read_state
+    from rs_train.tasks.image_losses import load_loss_networks
+    from rs_train.tasks.inverters import TASKS
 
-    kinds = {
-        "generator": "generator",
-        "judge": "arcface",
-        "base": "style_transformer",
-        "init": "style_transformer" if model == "style_transformer" else "refiner",
+    kind = "refiner" if model == "two_stage" else model
+    judge = load_model(files.judge, expect="arcface") if files.judge else None
+    options: dict[str, Any] = {
+        "networks": load_loss_networks(judge, files.public),
+        "validation": validation,
+        "init": load_model(files.init, expect=kind) if files.init else None,
+        "trunk": read_state(files.public["trunk"]) if "trunk" in files.public else None,
     }
-    loaded = {
-        name: None if path is None else load_model(path, expect=kinds[name])
-        for name, path in paths.items()
-    }
-    shared = {"judge": loaded["judge"], "validation": validation, "init": loaded["init"]}
-    if model == "style_transformer":
-        return StyleTransformerTask(config, loaded["generator"], out, **shared)
-    return TwoStageTask(config, loaded["generator"], loaded["base"], out, **shared)
+    if files.base is not None:
+        options["base"] = load_base(files.base)
+    generator = load_model(files.generator, expect="generator")
+    return TASKS[model](config, generator, out, **options)

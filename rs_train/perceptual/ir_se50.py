@@ -8,9 +8,11 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from rs_runtime.contracts.errors import IncompatibleError
 from rs_train.inverters.trunk import Trunk
 from rs_train.perceptual.preprocessing import to_size
 from rs_train.perceptual.public_weights import fill, read_state
@@ -71,6 +73,35 @@ def load_ir_se50(path: Path) -> IRSE50:
     network = IRSE50()
     fill(network, state, path, "an IR-SE50 (ArcFace)")
     return network
+
+
+@torch.no_grad()
+def start_trunk(model: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Copy a face network's trunk into an encoder's.
+
+    Of an input layer that also sees an inversion, the half that sees the image is copied; the
+    other keeps its random start, as in ReStyle.
+
+    Args:
+        model: Holds one trunk.
+        state: Tensors by their public names; where the input layer is missing it stays as it is.
+
+    Raises:
+        IncompatibleError: The trunk has other widths.
+    """
+    (trunk,) = (module for module in model.modules() if isinstance(module, Trunk))
+    own, found = trunk.state_dict(), trunk_state(state)
+    name = "input_layer.0.weight"
+    if name in found and own[name].shape[1] > 3:
+        found[name] = torch.cat([found[name], own[name][:, 3:]], dim=1)
+    try:
+        trunk.load_state_dict(own | found)
+    except RuntimeError as error:
+        raise IncompatibleError(
+            "the face network's trunk does not fit the encoder's",
+            found=" ".join(str(error).split())[:200],
+            expected=f"widths {', '.join(map(str, CHANNELS))}: set network.channels to them",
+        ) from error
 
 
 def trunk_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

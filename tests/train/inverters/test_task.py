@@ -13,21 +13,18 @@ from PIL import Image
 
 from rs_runtime.contracts.errors import IncompatibleError, UsageError
 from rs_train.checkpoint import load_model, save_model
-from rs_train.cli.inverter import _weights
+from rs_train.cli.inverter import _shares
 from rs_train.cli.inverter import command as inverter_command
 from rs_train.config import load
 from rs_train.data import ImageFolder
+from rs_train.inverters.build import Network
 from rs_train.inverters.mixture import Mixture
 from rs_train.loop import LoopConfig, run
 from rs_train.perceptual.arcface import ArcFace, ArcFaceConfig
-from rs_train.tasks.inverter import (
-    InverterRun,
-    InverterTraining,
-    Network,
-    StyleTransformerTask,
-    TwoStageTask,
-    learning_rate,
-)
+from rs_train.tasks.base_inverter import StyleTransformerTask
+from rs_train.tasks.image_losses import LossNetworks
+from rs_train.tasks.inverter import InverterRun, InverterTraining, learning_rate
+from rs_train.tasks.two_stage import TwoStageTask
 
 LOOP = LoopConfig(steps=100, batch_size=2, log_every=1, sample_every=2, checkpoint_every=1)
 TRAINING = InverterTraining(
@@ -72,7 +69,11 @@ def batch(photos: Path) -> dict[str, torch.Tensor]:
 
 def test_base_step_moves_the_inverter_alone(photos, generator, judge, tmp_path):
     task = StyleTransformerTask(
-        RUN, generator, tmp_path / "base", judge=judge, validation=ImageFolder(photos, 32)
+        RUN,
+        generator,
+        tmp_path / "base",
+        networks=LossNetworks(judge=judge),
+        validation=ImageFolder(photos, 32),
     )
     frozen, trained = state(generator, judge), [p.clone() for p in task.model.parameters()]
     figures = task.step(0, batch(photos))
@@ -91,7 +92,9 @@ def test_base_step_moves_the_inverter_alone(photos, generator, judge, tmp_path):
 
 
 def test_refiner_step_moves_the_refiner_alone(photos, generator, base, judge, tmp_path):
-    task = TwoStageTask(RUN, generator, base, tmp_path / "refiner", judge=judge)
+    task = TwoStageTask(
+        RUN, generator, tmp_path / "refiner", base=base, networks=LossNetworks(judge=judge)
+    )
     frozen, trained = state(generator, base, judge), state(task.model)
     figures = task.step(0, batch(photos))
     assert same(frozen, state(generator, base, judge))
@@ -100,7 +103,7 @@ def test_refiner_step_moves_the_refiner_alone(photos, generator, base, judge, tm
 
 
 def test_losses_without_a_judge_are_the_image_alone(photos, generator, base, tmp_path):
-    task = TwoStageTask(RUN, generator, base, tmp_path / "refiner")
+    task = TwoStageTask(RUN, generator, tmp_path / "refiner", base=base)
     figures = task.step(0, batch(photos))
     assert figures["loss"] == figures["l2"]
 
@@ -127,7 +130,7 @@ def test_base_overfits_a_few_photos(photos, generator, optimizer, tmp_path):
 
 def test_refiner_overfits_a_few_photos(photos, generator, base, tmp_path):
     training = replace(TRAINING, validate_every=0)
-    task = TwoStageTask(replace(RUN, training=training), generator, base, tmp_path / "refiner")
+    task = TwoStageTask(replace(RUN, training=training), generator, tmp_path / "refiner", base=base)
     task.validation = ImageFolder(photos, 32)
     plain = task.validate()["validation_base"]
     first = task.step(0, batch(photos))["l2"]
@@ -138,8 +141,12 @@ def test_refiner_overfits_a_few_photos(photos, generator, base, tmp_path):
 def test_bf16_step_is_finite(photos, generator, base, judge, tmp_path):
     config = replace(RUN, training=replace(TRAINING, precision="bf16"))
     for task in (
-        StyleTransformerTask(config, generator, tmp_path / "base", judge=judge),
-        TwoStageTask(config, generator, base, tmp_path / "refiner", judge=judge),
+        StyleTransformerTask(
+            config, generator, tmp_path / "base", networks=LossNetworks(judge=judge)
+        ),
+        TwoStageTask(
+            config, generator, tmp_path / "refiner", base=base, networks=LossNetworks(judge=judge)
+        ),
     ):
         figures = task.step(0, batch(photos))
         assert np.isfinite(list(figures.values())).all()
@@ -147,7 +154,7 @@ def test_bf16_step_is_finite(photos, generator, base, judge, tmp_path):
 
 def test_validation_is_the_error_of_each_stage(photos, generator, base, tmp_path):
     folder = ImageFolder(photos, 32)
-    task = TwoStageTask(RUN, generator, base, tmp_path / "refiner", validation=folder)
+    task = TwoStageTask(RUN, generator, tmp_path / "refiner", base=base, validation=folder)
     photo = folder.images(range(6))
     with torch.no_grad():
         first = generator.synthesis(base(photo)).clamp(-1, 1)
@@ -160,7 +167,7 @@ def test_validation_is_the_error_of_each_stage(photos, generator, base, tmp_path
 
 def test_samples_show_photo_and_stages(photos, generator, base, tmp_path):
     folder = ImageFolder(photos, 32)
-    task = TwoStageTask(RUN, generator, base, tmp_path / "refiner", validation=folder)
+    task = TwoStageTask(RUN, generator, tmp_path / "refiner", base=base, validation=folder)
     picture = task.samples()
     assert picture.shape == (3 * 32, 2 * 3 * 32, 3)
     assert np.array_equal(picture[:32, :32], folder.pixels([0])[0])
@@ -183,7 +190,7 @@ def test_interrupted_run_ends_like_one_in_a_piece(photos, generator, tmp_path):
 def test_base_of_another_generator_is_refused(generator, base, tmp_path):
     base.config = replace(base.config, num_ws=18)
     with pytest.raises(IncompatibleError, match="18×16"):
-        TwoStageTask(RUN, generator, base, tmp_path / "refiner")
+        TwoStageTask(RUN, generator, tmp_path / "refiner", base=base)
 
 
 def test_learning_rate_warms_up_stays_and_decays():
@@ -214,11 +221,11 @@ def test_mixture_refuses_impossible_shares(weights):
 def test_weights_on_the_command_line(tmp_path):
     odd = tmp_path / "a=b"
     odd.mkdir()
-    assert _weights((str(odd), "x=0.5", f"{odd}=2", "y")) == {
+    assert _shares((str(odd), "x=0.5", f"{odd}=2", "y")) == {
         odd: 2.0, Path("x"): 0.5, Path("y"): 1.0,
     }  # fmt: skip
     with pytest.raises(UsageError, match="'c' is not a number"):
-        _weights((f"{tmp_path / 'b'}=c",))
+        _shares((f"{tmp_path / 'b'}=c",))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,123 @@
+"""From the configuration of a run and the shape of a generator to an untrained inverter."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from rs_train.generator import GeneratorConfig
+from rs_train.inverters.e4e import E4E
+from rs_train.inverters.one_stage import OneStage, OneStageConfig
+from rs_train.inverters.psp import PSP
+from rs_train.inverters.refine import Refiner, RefinerConfig
+from rs_train.inverters.restyle import ReStyle, ReStyleConfig
+from rs_train.inverters.style_head import StyleHeadsConfig
+from rs_train.inverters.style_transformer import StyleTransformer, StyleTransformerConfig
+from rs_train.inverters.trunk import Channels
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """Size of the network that is trained; what the generator settles is read from it.
+
+    Attributes:
+        image_size: Side of the photos and of the encoder's input; divides the generator's size.
+        image_height: Rows of the square that the encoder reads, those in the middle; None for all.
+        channels: Widths of the trunk's stages.
+        heads: Attention heads.
+        refined_layers: One- and two-stage: how many of the last convolutions are refined; 0 for
+            all.
+        rank: One- and two-stage: tokens a layer and side, L.
+        token_scale_init: One- and two-stage: first value of A and B.
+        iterations: ReStyle: steps of an inversion.
+        progressive: ReStyle: rows are differences from the first one, as in e4e.
+    """
+
+    image_size: int = 256
+    image_height: int | None = None
+    channels: Channels = (64, 128, 256, 512)
+    heads: int = 4
+    refined_layers: int = 0
+    rank: int = 32
+    token_scale_init: float = 0.01
+    iterations: int = 5
+    progressive: bool = False
+
+
+def build(model: str, network: Network, generator: GeneratorConfig) -> nn.Module:
+    """Make an untrained inverter.
+
+    Args:
+        model: A key of `BUILDERS`; "two_stage" is the refiner alone.
+        network: Its size.
+        generator: The generator whose latents it finds.
+
+    Raises:
+        ValueError: Sizes that do not fit together.
+    """
+    return BUILDERS[model](network, generator)
+
+
+def _sides(network: Network) -> dict[str, Any]:
+    return {
+        "image_size": network.image_size,
+        "image_height": network.image_height,
+        "channels": network.channels,
+    }
+
+
+def _latent(generator: GeneratorConfig) -> dict[str, int]:
+    return {"num_ws": generator.table.num_ws, "w_dim": generator.w_dim}
+
+
+def _attention(network: Network, generator: GeneratorConfig) -> dict[str, Any]:
+    return _latent(generator) | {"z_dim": generator.z_dim, "heads": network.heads}
+
+
+def _tokens(network: Network, generator: GeneratorConfig) -> dict[str, Any]:
+    convs = generator.table.convs
+    return {
+        "conv_channels": tuple((conv.in_channels, conv.out_channels) for conv in convs),
+        "refined_layers": network.refined_layers or len(convs),
+        "rank": network.rank,
+        "token_scale_init": network.token_scale_init,
+    }
+
+
+def _style_transformer(network: Network, generator: GeneratorConfig) -> StyleTransformer:
+    sizes = _sides(network) | _attention(network, generator)
+    return StyleTransformer(StyleTransformerConfig(**sizes))
+
+
+def _one_stage(network: Network, generator: GeneratorConfig) -> OneStage:
+    sizes = _sides(network) | _attention(network, generator) | _tokens(network, generator)
+    return OneStage(OneStageConfig(**sizes))
+
+
+def _two_stage(network: Network, generator: GeneratorConfig) -> Refiner:
+    sizes = _sides(network) | _tokens(network, generator)
+    return Refiner(RefinerConfig(**sizes, heads=network.heads))
+
+
+def _restyle(network: Network, generator: GeneratorConfig) -> ReStyle:
+    sizes = _sides(network) | _latent(generator)
+    steps = {"iterations": network.iterations, "progressive": network.progressive}
+    return ReStyle(ReStyleConfig(**sizes, **steps))
+
+
+def _with_heads(cls: Callable[[StyleHeadsConfig], nn.Module]) -> Callable[..., nn.Module]:
+    def build_it(network: Network, generator: GeneratorConfig) -> nn.Module:
+        return cls(StyleHeadsConfig(**_sides(network), **_latent(generator)))
+
+    return build_it
+
+
+BUILDERS: dict[str, Callable[[Network, GeneratorConfig], nn.Module]] = {
+    "style_transformer": _style_transformer,
+    "psp": _with_heads(PSP),
+    "e4e": _with_heads(E4E),
+    "restyle": _restyle,
+    "one_stage": _one_stage,
+    "two_stage": _two_stage,
+}

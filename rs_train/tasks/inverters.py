@@ -1,0 +1,18 @@
+"""Which task trains which inverter, and what configures it."""
+
+from rs_train.tasks.base_inverter import PSPTask, StyleTransformerTask
+from rs_train.tasks.e4e import E4ERun, E4ETask
+from rs_train.tasks.inverter import InverterRun, InverterTask
+from rs_train.tasks.one_stage import OneStageTask
+from rs_train.tasks.restyle import ReStyleTask
+from rs_train.tasks.two_stage import TwoStageTask
+
+TASKS: dict[str, type[InverterTask]] = {
+    "style_transformer": StyleTransformerTask,
+    "psp": PSPTask,
+    "e4e": E4ETask,
+    "restyle": ReStyleTask,
+    "one_stage": OneStageTask,
+    "two_stage": TwoStageTask,
+}
+RUNS: dict[str, type[InverterRun]] = dict.fromkeys(TASKS, InverterRun) | {"e4e": E4ERun}
