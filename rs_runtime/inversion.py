@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from rs_runtime.contracts.errors import UsageError
 from rs_runtime.contracts.files import sha256_hex
 from rs_runtime.contracts.tokens import TokenSet, clean_name, write_token_set
 from rs_runtime.domains import SUFFIX, Domains
-from rs_runtime.mixing import PackedTokens, combine, mix, scale, split_layers
+from rs_runtime.mixing import PackedTokens, mix, scale, split_layers
 
 if TYPE_CHECKING:
     from rs_runtime.pipeline import Runtime
@@ -118,7 +119,10 @@ class Inversion:
         ]
 
     def synthesize(
-        self, domains: Domains | None = None, *, image_strength: float = 1.0
+        self,
+        domains: Domains | None = None,
+        *,
+        image_strength: float | Sequence[float] = 1.0,
     ) -> NDArray[np.uint8]:
         """Draws the picture in a mix of domains.
 
@@ -126,7 +130,7 @@ class Inversion:
             domains: A name ("sketch", "sketch=0.7"), a path, a ``TokenSet``, a pair of one of
                 these and a strength, or a list of such, which add up; a list of lists gives each
                 picture of a batch its own mix. None reconstructs.
-            image_strength: Factor on the picture's own tokens.
+            image_strength: Factor on the picture's own tokens, or one for each picture of a batch.
 
         Returns:
             uint8 [R, R, 3], or [N, R, R, 3] of a batch.
@@ -136,10 +140,10 @@ class Inversion:
             IncompatibleError: A token set of another generator.
             NumericsError: The strengths drive the network to values that are not finite.
         """
-        if domains is None and image_strength == 1:
+        if domains is None and np.all(np.equal(image_strength, 1)):
             return self.reconstruction
-        mixture = mix(self._runtime.mixes(domains, len(self)), self._runtime.table)
-        tokens = combine(scale(self.tokens, image_strength), mixture)
+        mixes = self._runtime.mixes(domains, len(self))
+        tokens = mix(mixes, self._runtime.table, onto=scale(self.tokens, image_strength))
         return self._view(self._runtime.synthesize(self._w_plus, tokens)[0])
 
     def token_set(self, name: str, index: int = 0) -> TokenSet:

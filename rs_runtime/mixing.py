@@ -54,71 +54,84 @@ def neutral(count: int, table: LayerTable, rank: int = 1) -> PackedTokens:
     )
 
 
-def mix(samples: Sequence[Mix], table: LayerTable) -> PackedTokens:
+def mix(
+    samples: Sequence[Mix], table: LayerTable, onto: PackedTokens | None = None
+) -> PackedTokens:
     """Packs one mix of token sets per sample.
 
     Args:
         samples: For each of N samples its (token set, strength) pairs; may be empty.
         table: Layer table of the generator that the sets were made for.
+        onto: Packed tokens of the N samples that the mixes are added to, such as the pictures' own.
 
     Returns:
-        Packed tokens of N samples; L is the largest sum of ranks in the batch, at least 1.
+        Packed tokens of N samples; L is the largest sum of ranks in the batch, at least 1. Rows
+        of ``onto`` that are zero in every sample are left out.
 
     Raises:
         UsageError: A strength that is not finite.
         IncompatibleError: A set whose layers or shapes are not this generator's.
     """
     merged = [_merge(sample, table) for sample in samples]
-    ranks = [sum(token_set.rank for token_set, _ in sample) for sample in merged]
-    packed = neutral(len(merged), table, max([1, *ranks]))
+    own = neutral(len(merged), table) if onto is None else onto
+    kept = _used_rows(own)
+    added = max([0, *(sum(token_set.rank for token_set, _ in sample) for sample in merged)])
+    first = int(kept.sum())
+    # Filled in one pass: at full size P and Q are 13 MB a sample, and this is all of our own work
+    # beside the graph when a domain or a strength changes.
+    rank = max(1, first + added)
+    packed = PackedTokens(
+        np.empty((len(merged), rank, table.sum_out), np.float32),
+        np.empty((len(merged), rank, table.sum_in), np.float32),
+        own.style_offset.copy(),
+        own.modulation.copy(),
+    )
+    packed.P[:, :first], packed.Q[:, :first] = own.P[:, kept], own.Q[:, kept]
     for n, sample in enumerate(merged):
-        row = 0
+        row = first
         for token_set, strength in sample:
-            for name, P in token_set.P.items():
-                rows = slice(row, row + P.shape[0])
-                packed.P[n, rows, table.out_slices[name]] = strength * P.astype(np.float32)
-                packed.Q[n, rows, table.in_slices[name]] = token_set.Q[name]
-            for name, offset in token_set.style_offset.items():
-                columns = table.style_slices[name]
-                packed.style_offset[n, columns] += strength * offset.astype(np.float32)
-            for name, modulation in token_set.modulation.items():
-                columns = table.in_slices[name]
-                change = modulation.astype(np.float32) - 1
-                packed.modulation[n, columns] += strength * change
+            _add(packed, n, row, token_set, strength, table)
             row += token_set.rank
+        packed.P[n, row:], packed.Q[n, row:] = 0, 0
     return packed
 
 
-def combine(first: PackedTokens, second: PackedTokens) -> PackedTokens:
-    """Adds two packings of the same samples: their dW, offsets and modulation changes.
-
-    Rows that are zero in every sample are left out, so that a batch pays for no rank it lacks.
-    """
-    P = np.concatenate([first.P, second.P], axis=1)
-    Q = np.concatenate([first.Q, second.Q], axis=1)
-    used = np.any(P, axis=(0, 2)) & np.any(Q, axis=(0, 2))
-    used[0] |= not used.any()  # L stays at least 1
-    return PackedTokens(
-        np.ascontiguousarray(P[:, used]),
-        np.ascontiguousarray(Q[:, used]),
-        first.style_offset + second.style_offset,
-        first.modulation + second.modulation - 1,
-    )
-
-
-def scale(tokens: PackedTokens, strength: float) -> PackedTokens:
+def scale(tokens: PackedTokens, strength: float | Sequence[float]) -> PackedTokens:
     """Multiplies dW, offsets and modulation changes by ``strength``; dW by way of P alone.
 
+    Args:
+        tokens: Of N samples.
+        strength: One for all samples, or one for each.
+
     Raises:
-        UsageError: The strength is not finite.
+        UsageError: A strength that is not finite, or another number of them.
     """
-    _check_strength(strength)
+    strengths = np.atleast_1d(np.asarray(strength, np.float32))
+    if strengths.ndim != 1 or len(strengths) not in (1, len(tokens.P)):
+        raise UsageError(
+            "each sample needs its own strength",
+            found=f"{strengths.size} strengths",
+            expected=f"1 or {len(tokens.P)}",
+        )
+    for own in np.atleast_1d(strength):
+        _check_strength(float(own))
+    column = strengths[:, None]
     return PackedTokens(
-        np.float32(strength) * tokens.P,
+        column[..., None] * tokens.P,
         tokens.Q,
-        np.float32(strength) * tokens.style_offset,
-        1 + np.float32(strength) * (tokens.modulation - 1),
+        column * tokens.style_offset,
+        1 + column * (tokens.modulation - 1),
     )
+
+
+def take(tokens: PackedTokens, samples: slice) -> PackedTokens:
+    """Some samples of a batch, without the rows that only the others need."""
+    some = PackedTokens(*(part[samples] for part in tokens))
+    kept = _used_rows(some)
+    if kept.all():
+        return some
+    kept[0] |= not kept.any()
+    return some._replace(P=some.P[:, kept], Q=some.Q[:, kept])
 
 
 def split_layers(
@@ -140,6 +153,32 @@ def split_layers(
             P[layer.name] = np.ascontiguousarray(left)
             Q[layer.name] = np.ascontiguousarray(right)
     return P, Q
+
+
+def _used_rows(tokens: PackedTokens) -> NDArray[np.bool_]:
+    """Which of the L rows are not zero in some sample, [L]."""
+    return np.any(tokens.P, axis=(0, 2)) & np.any(tokens.Q, axis=(0, 2))
+
+
+def _add(
+    packed: PackedTokens, n: int, row: int, token_set: TokenSet, strength: float, table: LayerTable
+) -> None:
+    """Writes a set into the rows of sample n from ``row`` on, and onto its offsets."""
+    rows = slice(row, row + token_set.rank)
+    factor = np.float32(strength)
+    for layer in table.convs:
+        left = packed.P[n, rows, table.out_slices[layer.name]]
+        right = packed.Q[n, rows, table.in_slices[layer.name]]
+        P = token_set.P.get(layer.name)
+        rank = 0 if P is None else len(P)
+        if P is not None:
+            np.multiply(P, factor, out=left[:rank])
+            right[:rank] = token_set.Q[layer.name]
+        left[rank:], right[rank:] = 0, 0
+    for name, offset in token_set.style_offset.items():
+        packed.style_offset[n, table.style_slices[name]] += factor * offset
+    for name, modulation in token_set.modulation.items():
+        packed.modulation[n, table.in_slices[name]] += factor * (modulation - 1)
 
 
 def _merge(sample: Mix, table: LayerTable) -> list[tuple[TokenSet, float]]:

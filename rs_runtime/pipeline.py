@@ -33,7 +33,7 @@ from rs_runtime.domains import Domains, resolve_domains
 from rs_runtime.engines.base import EngineOptions
 from rs_runtime.image_io import Picture, load_picture
 from rs_runtime.inversion import Inversion
-from rs_runtime.mixing import Mix, PackedTokens, mix, neutral
+from rs_runtime.mixing import Mix, PackedTokens, mix, neutral, take
 from rs_runtime.roles import RoleRunner
 
 DEMO_BUNDLE = Path(__file__).parent / "demo" / "bundle"
@@ -291,7 +291,14 @@ class Runtime:
             NumericsError: The result is not finite.
         """
         tokens = neutral(len(w_plus), self.table) if tokens is None else tokens
-        outputs = self._roles.run("synthesis", w_plus=w_plus, **tokens._asdict())
+        # Run in the graph's own pieces, so that a sample of low rank pays for no other's.
+        step = self._roles.largest_batch("synthesis")
+        pieces = []
+        for start in range(0, len(w_plus), step):
+            rows = slice(start, start + step)
+            own = tokens if step >= len(w_plus) else take(tokens, rows)
+            pieces.append(self._roles.run("synthesis", w_plus=w_plus[rows], **own._asdict()))
+        outputs = {name: _joined([piece[name] for piece in pieces]) for name in pieces[0]}
         if not np.isfinite(outputs["image_float"]).all():
             raise NumericsError(
                 "the synthesis gave values that are not finite",
@@ -339,3 +346,7 @@ class Runtime:
 
     def _prepare(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return self._roles.run("preprocess", photo=picture)["image"]
+
+
+def _joined(pieces: list[NDArray[Any]]) -> NDArray[Any]:
+    return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)

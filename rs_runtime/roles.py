@@ -53,6 +53,16 @@ class RoleRunner:
         """
         return {spec.name: spec.shape for spec in self._role(name).inputs}
 
+    def largest_batch(self, name: str) -> int:
+        """How many samples the role's graph takes in one run; opens it.
+
+        Raises:
+            IncompatibleError: The bundle lacks the role or a graph for the provider.
+            ResourceError: The provider does not start.
+        """
+        _, variant = self._open(name, self._role(name))
+        return MAX_BATCH if variant.batch == "dynamic" else int(variant.batch)
+
     def run(self, name: str, **inputs: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """Runs one role.
 
@@ -69,10 +79,10 @@ class RoleRunner:
             ResourceError: The provider does not start, or memory runs out.
         """
         role = self._role(name)
-        engine, variant = self._open(name, role)
+        engine, _ = self._open(name, role)
         batched = [spec.name for spec in role.inputs if spec.shape[:1] == (_BATCH_SIDE,)]
         count = len(inputs[batched[0]]) if batched and batched[0] in inputs else 1
-        step = MAX_BATCH if variant.batch == "dynamic" else int(variant.batch)
+        step = self.largest_batch(name)
         if count <= step:
             return engine.run(inputs)
         pieces = []

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -84,6 +85,54 @@ def test_the_golden_data_are_reproduced(bundle: Path, provider: str) -> None:
 
 def _array(bundle: Bundle, path: str) -> np.ndarray:
     return np.load(bundle.root / path, allow_pickle=False)
+
+
+MIXES = [["sketch"], [], ["oil=0.5", "sketch=-1"], [("oil", 2.0)], ["sketch", "sketch=0.25"]]
+OWN = [1.0, 0.5, 1.0, 0.0, -1.0]
+
+
+@pytest.mark.parametrize("provider", ["cpu", "openvino"])
+def test_a_mixed_batch_is_its_pictures_one_by_one(bundle: Path, provider: str) -> None:
+    if provider not in installed()[0]:
+        pytest.skip(f"{provider} is not installed")
+    runtime = rs_runtime.load(bundle, provider=provider, threads=1)
+    photos = list(np.random.default_rng(1).integers(0, 256, (5, 40, 40, 3), np.uint8))
+    together = runtime.invert(photos, check=False).synthesize(MIXES, image_strength=OWN)
+    for photo, mix, strength, picture in zip(photos, MIXES, OWN, together, strict=True):
+        inversion = runtime.invert(photo, check=False)
+        alone = inversion.synthesize(mix, image_strength=strength)
+        assert np.abs(alone.astype(int) - picture).max() <= 1
+        assert strength == 0.5 or np.abs(alone.astype(int) - inversion.reconstruction).max() > 1
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("provider", ["cpu", "openvino"])
+def test_threads_with_mixed_domains_equal_serial_runs(bundle: Path, provider: str) -> None:
+    """8 threads of 200 requests, then a soak: no growth of memory, files or threads."""
+    psutil = pytest.importorskip("psutil")
+    if provider not in installed()[0]:
+        pytest.skip(f"{provider} is not installed")
+    runtime = rs_runtime.load(bundle, provider=provider, threads=1)
+    photos = list(np.random.default_rng(1).integers(0, 256, (4, 40, 40, 3), np.uint8))
+    inversion = runtime.invert(photos, check=False)
+    requests = [[MIXES[(n + k) % len(MIXES)] for k in range(4)] for n in range(len(MIXES))]
+    serial = [inversion.synthesize(request) for request in requests]
+
+    def serve(thread: int) -> int:
+        turns = [(thread + n) % len(requests) for n in range(200)]
+        return sum(
+            np.abs(inversion.synthesize(requests[n]).astype(int) - serial[n]).max() > 1
+            for n in turns
+        )
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(serve, range(8))) == 0
+    process = psutil.Process()
+    before = process.memory_info().rss, process.num_fds(), process.num_threads()
+    for n in range(1000):
+        inversion.synthesize(requests[n % len(requests)])
+    after = process.memory_info().rss, process.num_fds(), process.num_threads()
+    assert after[0] - before[0] < 20e6 and after[1] <= before[1] and after[2] <= before[2]
 
 
 def test_the_runtime_takes_it(bundle: Path) -> None:

@@ -1,5 +1,7 @@
 """Composition rules: residuals add exactly, strengths are linear, samples keep to themselves."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,7 +10,7 @@ from hypothesis import strategies as st
 from rs_runtime.contracts.errors import IncompatibleError, UsageError
 from rs_runtime.contracts.layers import LayerTable
 from rs_runtime.contracts.tokens import TokenSet
-from rs_runtime.mixing import combine, mix, neutral, scale, split_layers
+from rs_runtime.mixing import mix, neutral, scale, split_layers, take
 from rs_runtime.reference import refined_layer
 
 TABLE = LayerTable.from_channels({4: 6, 8: 4, 16: 3}, w_dim=5)
@@ -99,8 +101,8 @@ def test_any_batch_of_mixes_is_the_sum_of_its_residuals(samples):
 
 @settings(max_examples=40, deadline=None)
 @given(mixtures, mixtures, st.floats(-2, 2, allow_nan=False, width=32))
-def test_combining_packed_tokens_is_mixing_their_lists(first, second, strength):
-    packed = combine(scale(mix([first], TABLE), strength), mix([second], TABLE))
+def test_mixing_onto_packed_tokens_is_mixing_their_lists(first, second, strength):
+    packed = mix([second], TABLE, onto=scale(mix([first], TABLE), strength))
     assert_equals(packed, [[(tokens, strength * own) for tokens, own in first] + second])
 
 
@@ -161,8 +163,40 @@ def test_rank_is_shared_by_repeats_and_dropped_where_unused():
     assert mix([[(SETS[0], 1), (SETS[0], 2)]], TABLE).P.shape[1] == 2
     assert mix([[(SETS[0], 1), (SETS[1], 2)], []], TABLE).P.shape[1] == 6
     image = neutral(1, TABLE, rank=8)
-    assert combine(image, mix([[(SETS[0], 1)]], TABLE)).P.shape[1] == 2
-    assert combine(image, neutral(1, TABLE)).P.shape[1] == 1
+    assert mix([[(SETS[0], 1)]], TABLE, onto=image).P.shape[1] == 2
+    assert mix([[]], TABLE, onto=image).P.shape[1] == 1
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(mixtures, min_size=2, max_size=4))
+def test_a_piece_of_a_batch_is_the_batch_of_a_piece(samples):
+    packed = mix(samples, TABLE)
+    for n, sample in enumerate(samples):
+        piece = take(packed, slice(n, n + 1))
+        assert_equals(piece, [sample])
+        assert piece.P.shape[1] <= max(1, sum(tokens.rank for tokens, _ in sample))
+
+
+def test_each_sample_may_have_its_own_strength():
+    packed = scale(mix([[(SETS[0], 1.0)], [(SETS[1], 2.0)]], TABLE), [0.5, -1.0])
+    assert_equals(packed, [[(SETS[0], 0.5)], [(SETS[1], -2.0)]])
+    with pytest.raises(UsageError, match="its own strength"):
+        scale(packed, [1.0, 2.0, 3.0])
+
+
+def test_a_thousand_domains_cost_their_bytes_alone():
+    tracemalloc.start()
+    try:
+        many = [token_set(seed) for seed in range(1000)]
+        grown = tracemalloc.get_traced_memory()[0]
+        mix([[(tokens, 0.5)] for tokens in many[:8]], TABLE)
+        kept = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    own = sum(
+        a.nbytes for t in many for g in (t.P, t.Q, t.style_offset, t.modulation) for a in g.values()
+    )
+    assert kept - grown < 0.01 * own, "mixing keeps nothing"
 
 
 def test_a_sample_does_not_depend_on_its_neighbours():
