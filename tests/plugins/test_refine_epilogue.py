@@ -64,18 +64,6 @@ def test_rank_288_agrees_with_the_oracle(
     )
 
 
-# Wide enough for the threads that take several rows each, which small maps never start.
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("geometry", GEOMETRIES)
-def test_large_maps_agree_with_the_oracle(
-    host_library: ctypes.CDLL, geometry: str, layout: str
-) -> None:
-    channels = 8 if layout == "channels_first" else 32
-    size = {"height": 197, "width": 191} if geometry == "up" else {"height": 270, "width": 261}
-    case = LayerCase(geometry, layout=layout, dense=True, inputs=8, outputs=channels, **size)
-    check(host_library, case)
-
-
 @pytest.mark.parametrize(
     "changes",
     [
