@@ -32,10 +32,13 @@ _MEMORY_PER_BYTE = 3
 
 
 def main() -> None:
-    """Read standard input, answer on standard output."""
-    family = sys.argv[1] if len(sys.argv) > 1 else None
+    """Read standard input, answer on standard output.
+
+    Arguments of the program: seconds of computing, and a family or "".
+    """
+    seconds, family = int(sys.argv[1]), sys.argv[2] or None
     answer = os.fdopen(os.dup(1), "wb", buffering=1 << 20)
-    _limit(os.fstat(0).st_size)
+    _limit(os.fstat(0).st_size, seconds)
     sys.addaudithook(seal)
     try:
         read(0, answer, family)
@@ -86,18 +89,20 @@ def _require_own_data(found: Found, file_size: int) -> None:
         )
 
 
-def _limit(file_size: int) -> None:
+def _limit(file_size: int, seconds: int) -> None:
     if resource is None:
         return
     memory = _BASE_MEMORY + _MEMORY_PER_BYTE * min(file_size, MAX_FILE_BYTES)
     for kind, value in (
         (resource.RLIMIT_AS, memory),
+        (resource.RLIMIT_CPU, seconds),
         (resource.RLIMIT_FSIZE, 0),  # no file can grow; a pipe is none
         (resource.RLIMIT_CORE, 0),
     ):
         hard = resource.getrlimit(kind)[1]
         value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        resource.setrlimit(kind, (value, value))
+        # The hard limit stays: reaching that of computing would look like any other kill.
+        resource.setrlimit(kind, (value, hard if kind == resource.RLIMIT_CPU else value))
 
 
 def _send_error(answer: IO[bytes], error: Exception) -> None:

@@ -72,7 +72,7 @@ GADGETS: list[tuple[str, str, _Arguments]] = [
     ("shutil", "copy", lambda path: ("/etc/hostname", path)),
     ("shutil", "copytree", lambda path: ("/etc/opt", path)),
     ("urllib.request", "urlretrieve", lambda path: ("file:///etc/hostname", path)),
-    ("tempfile", "mkdtemp", lambda path: (None, path)),
+    ("tempfile", "mkdtemp", lambda path: (None, f"{path}-")),
     ("mailbox", "Maildir", _path),
     ("shelve", "open", _path),
     ("dbm.dumb", "open", lambda path: (path, "n")),

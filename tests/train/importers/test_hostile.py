@@ -105,10 +105,17 @@ def test_source_text_is_never_run(tmp_path):
     assert not canary.exists()
 
 
+def test_waiting_is_limited_too(tmp_path, monkeypatch):
+    (tmp_path / "file.pt").write_bytes(b"x")
+    monkeypatch.setattr(sandbox, "_PATIENCE", 0.01)
+    with pytest.raises(ResourceError, match="of computing"):
+        extract(tmp_path / "file.pt")
+
+
 def test_time_is_limited(tmp_path, monkeypatch):
-    monkeypatch.setattr(sandbox, "_BASE_SECONDS", 1.0)
+    monkeypatch.setattr(sandbox, "_BASE_SECONDS", 0)
     (tmp_path / "slow.pkl").write_bytes(bombs.slow_bomb())
-    with pytest.raises(ResourceError, match="longer than 1 s"):
+    with pytest.raises(ResourceError, match="longer than 1 s of computing"):
         extract(tmp_path / "slow.pkl")
 
 
@@ -122,7 +129,7 @@ def test_a_hole_in_the_list_meets_the_seal(tmp_path):
         child.main()
     """
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)],
+        [sys.executable, "-c", textwrap.dedent(code), "20", ""],
         input=hostile.control_pickle(0, str(canary)),
         capture_output=True,
     )
@@ -132,7 +139,9 @@ def test_a_hole_in_the_list_meets_the_seal(tmp_path):
     path.write_bytes(hostile.control_pickle(0, str(canary)))
     with path.open("rb") as stream:
         done = subprocess.run(
-            [sys.executable, "-c", textwrap.dedent(code)], stdin=stream, capture_output=True
+            [sys.executable, "-c", textwrap.dedent(code), "20", ""],
+            stdin=stream,
+            capture_output=True,
         )
     assert (done.returncode, done.stderr) == (SEAL_BROKEN, b"os.system")
     assert not canary.exists()
@@ -152,7 +161,7 @@ def test_a_hole_in_the_list_meets_the_seal(tmp_path):
 def test_whatever_becomes_of_the_process_is_an_error(tmp_path, monkeypatch, code, kind):
     (tmp_path / "file.pt").write_bytes(b"x")
 
-    def start(descriptor, family):
+    def start(descriptor, seconds, family):
         return subprocess.Popen(
             [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
