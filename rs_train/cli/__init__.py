@@ -13,7 +13,10 @@ group = LazyGroup(
         ),
         "inverter": Verb("rs_train.cli.inverter:command", "Train an inverter."),
         "domain": Verb("rs_train.cli.domain:command", "Adapt the generator to a domain."),
-        "import": Verb("rs_train.cli.import_:command", "Convert a public generator checkpoint."),
+        "import": Verb("rs_train.cli.import_:command", "Convert a public checkpoint."),
+        "describe": Verb(
+            "rs_train.cli.describe:command", "Count what a preset configures, part by part."
+        ),
         "eval": Verb("rs_train.cli.eval:command", "Measure inversion and domains."),
         "demo": Verb("rs_train.cli.demo:command", "Rebuild the demo from nothing."),
     },
