@@ -10,6 +10,8 @@ from collections.abc import Callable, Hashable
 import torch
 from torch import Tensor
 
+from rs_train import processes
+
 Step = Callable[..., dict[str, Tensor]]
 
 # Steps run as usual first: they let cuDNN choose its algorithms and the optimiser make its state.
@@ -31,7 +33,8 @@ class CapturedStep:
 
     def __init__(self, step: Step, device: torch.device, *, enabled: bool = True) -> None:
         self._step = step
-        self._is_captured = enabled and device.type == "cuda"
+        # Processes exchange gradients within a step, which a recording is not trusted with.
+        self._is_captured = enabled and device.type == "cuda" and processes.count() == 1
         self._calls: Counter[Hashable] = Counter()
         self._recordings: dict[Hashable, _Recording] = {}
 

@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from rs_runtime.contracts.errors import MalformedFileError, UsageError
+from rs_train.processes import count, rank
 
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".webp"}
 
@@ -104,10 +105,16 @@ def read_labels(folder: Path) -> list[dict]:
 def batches(
     data: Pictures, batch_size: int, seed: int, start: int, stop: int
 ) -> Iterator[dict[str, Tensor]]:
-    """Batches of the steps start … stop - 1, each made while the one before is in use."""
+    """This process's shares of the batches of the steps start … stop - 1.
+
+    Each is made while the one before is in use.
+    """
+
+    def order(step: int) -> list[int]:
+        return batch_indices(len(data), batch_size, step, seed)[rank() :: count()]
+
     with ThreadPoolExecutor(1) as ahead:
         step = start
-        order = partial(batch_indices, len(data), batch_size, seed=seed)
         following = ahead.submit(data.batch, order(step)) if step < stop else None
         while following is not None:
             batch, step = following.result(), step + 1

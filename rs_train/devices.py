@@ -1,5 +1,6 @@
 """Where and how precisely to compute."""
 
+import os
 from contextlib import AbstractContextManager
 from typing import Literal
 
@@ -9,11 +10,11 @@ Precision = Literal["fp32", "bf16"]
 
 
 def pick_device() -> torch.device:
-    """The first accelerator if there is one, else the CPU."""
+    """This process's GPU, the first unless torchrun numbers it, or the CPU if there is none."""
     if not torch.cuda.is_available():
         return torch.device("cpu")
     torch.backends.cudnn.benchmark = True  # shapes hardly change during a training
-    return torch.device("cuda")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager:

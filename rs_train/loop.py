@@ -1,15 +1,11 @@
-"""The one training loop: batches, log, samples, checkpoints, resume, signals."""
+"""The one training loop: batches, log, samples, checkpoints, resume, signals, processes."""
 
 import dataclasses
-import hashlib
-import io
 import itertools
 import json
 import math
 import os
-import pickle
 import signal
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,13 +17,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from rs_runtime.contracts.errors import IncompatibleError, NumericsError
+from rs_runtime.contracts.errors import NumericsError
 from rs_runtime.contracts.files import write_atomic
+from rs_train import processes
 from rs_train.data import Pictures, batches
 from rs_train.records import environment
-from rs_train.run_log import RunLog
-
-_KEPT_CHECKPOINTS = 2
+from rs_train.run_log import Means, RunLog
+from rs_train.run_state import RunState
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +32,7 @@ class LoopConfig:
 
     Attributes:
         steps: Optimisation steps in all.
-        batch_size: Items a step.
+        batch_size: Items a step, of all processes together.
         seed: Of the data order and of every random draw.
         log_every: Steps between lines of metrics.jsonl (means over them).
         sample_every: Steps between sample grids; 0 for none.
@@ -88,42 +84,65 @@ def run(
     Raises:
         NumericsError: A figure became NaN or infinite; the last good checkpoint stays.
         IncompatibleError: The folder holds a run with another configuration.
+        UsageError: The batch cannot be shared by the processes.
         KeyboardInterrupt: SIGINT came; the state was saved at a step's end.
         SystemExit: SIGTERM came, likewise; code 143.
     """
     run_dir = Path(run_dir)
     run_dir.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(config.seed)
-    start, spent = _resume(task, config, run_dir)
-    started = time.monotonic() - spent
-    with RunLog(run_dir, start, config.steps, quiet=quiet) as log, _StopFlag() as stop:
-        steps = range(start, config.steps)
-        for step, batch in zip(steps, _batches(data, config, start), strict=False):
-            figures = task.step(step, batch)
-            _refuse_non_finite(figures, step, run_dir)
-            done = step + 1
-            log.add(figures)
-            if done % config.log_every == 0 or done == config.steps:
-                log.write(done, time.monotonic() - started)
-            if config.sample_every and (done % config.sample_every == 0 or done == config.steps):
-                log.picture(done, task.samples())
-            if done % config.checkpoint_every == 0 or done == config.steps or stop.code:
-                _save(task, config, run_dir, done, time.monotonic() - started)
-            if stop.code:
-                raise _interruption(stop.code)
-        record = environment() | {
-            "licence": config.licence,
-            "config": dataclasses.asdict(task.config),
-            "steps": config.steps,
-            "seconds": round(time.monotonic() - started, 1),
-            "figures": log.last,
-        }
+    with processes.joined():
+        torch.manual_seed(config.seed + processes.rank())
+        processes.copy_from_first(task.modules.values())
+        lasting = dataclasses.asdict(task.config)
+        lasting["loop"] = {"batch_size": config.batch_size, "seed": config.seed}
+        state = RunState(run_dir, task.modules, task.optimizers, lasting)
+        figures, seconds = _train(task, data, config, state, quiet=quiet)
+    if processes.rank():
+        return []
+    record = environment() | {
+        "licence": config.licence,
+        "config": dataclasses.asdict(task.config),
+        "steps": config.steps,
+        "seconds": round(seconds, 1),
+        "figures": figures,
+    }
     text = json.dumps(record, indent=2, default=str) + "\n"
     write_atomic(run_dir / "record.json", text.encode())
     return task.finish(run_dir, record)
 
 
+def _train(
+    task: Task, data: Pictures | None, config: LoopConfig, state: RunState, *, quiet: bool
+) -> tuple[dict[str, float], float]:
+    """Do the steps that are left; return the last figures and the seconds spent in all."""
+    start, spent = state.restore()
+    started = time.monotonic() - spent
+    is_first = processes.rank() == 0
+    log = RunLog(state.run_dir, start, config.steps, quiet=quiet) if is_first else Means()
+    with log, _StopFlag() as stop:
+        steps = range(start, config.steps)
+        for step, batch in zip(steps, _batches(data, config, start), strict=False):
+            figures = processes.average_figures(task.step(step, batch))
+            _refuse_non_finite(figures, step, state.run_dir)
+            done = step + 1
+            log.add(figures)
+            code = processes.largest(stop.code)
+            if done % config.log_every == 0 or done == config.steps:
+                log.write(done, time.monotonic() - started)
+            is_shown = config.sample_every and (
+                done % config.sample_every == 0 or done == config.steps
+            )
+            if is_shown and is_first:
+                log.picture(done, task.samples())
+            if done % config.checkpoint_every == 0 or done == config.steps or code:
+                state.save(done, time.monotonic() - started)
+            if code:
+                raise _interruption(code)
+        return log.last, time.monotonic() - started
+
+
 def _batches(data: Pictures | None, config: LoopConfig, start: int) -> Iterator[dict[str, Tensor]]:
+    processes.share(config.batch_size)  # refuses what cannot be shared
     if data is None:
         return itertools.repeat({})
     return batches(data, config.batch_size, config.seed, start, config.steps)
@@ -137,59 +156,6 @@ def _refuse_non_finite(figures: dict[str, float], step: int, run_dir: Path) -> N
             expected="finite figures",
             hint=f"the last good checkpoint is in {run_dir}; lower the learning rate and rerun",
         )
-
-
-def _config_hash(task: Task, config: LoopConfig) -> str:
-    # The length and the reporting may change between resumed runs, the rest may not.
-    data = dataclasses.asdict(task.config)
-    data["loop"] = {"batch_size": config.batch_size, "seed": config.seed}
-    data["device"] = next(next(iter(task.modules.values())).parameters()).device.type
-    return hashlib.sha256(json.dumps(data, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def _save(task: Task, config: LoopConfig, run_dir: Path, step: int, seconds: float) -> None:
-    state = {
-        "step": step,
-        "seconds": seconds,
-        "config_hash": _config_hash(task, config),
-        "modules": {name: module.state_dict() for name, module in task.modules.items()},
-        "optimizers": {name: o.state_dict() for name, o in task.optimizers.items()},
-        "rng": torch.get_rng_state(),
-        "cuda_rng": torch.cuda.get_rng_state_all(),
-    }
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    write_atomic(run_dir / f"checkpoint-{step:07d}.pt", buffer.getvalue())
-    for old in _checkpoints(run_dir)[:-_KEPT_CHECKPOINTS]:
-        old.unlink()
-
-
-def _checkpoints(run_dir: Path) -> list[Path]:
-    return sorted(run_dir.glob("checkpoint-*.pt"))
-
-
-def _resume(task: Task, config: LoopConfig, run_dir: Path) -> tuple[int, float]:
-    """Restore the newest readable checkpoint; return its step and the seconds spent so far."""
-    for path in reversed(_checkpoints(run_dir)):
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError):
-            print(f"{path}: unreadable, trying the one before", file=sys.stderr)
-            continue
-        if state["config_hash"] != _config_hash(task, config):
-            raise IncompatibleError(
-                f"{run_dir} holds a run with another configuration",
-                expected="the options and the kind of device that it was started with",
-                hint="choose another --run folder, or delete this one",
-            )
-        for name, module in task.modules.items():
-            module.load_state_dict(state["modules"][name])
-        for name, optimizer in task.optimizers.items():
-            optimizer.load_state_dict(state["optimizers"][name])
-        torch.set_rng_state(state["rng"])
-        torch.cuda.set_rng_state_all(state["cuda_rng"])
-        return state["step"], state["seconds"]
-    return 0, 0.0
 
 
 def _interruption(code: int) -> BaseException:

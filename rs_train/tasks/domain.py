@@ -24,11 +24,12 @@ from rs_train.losses.identity import embedding_distance
 from rs_train.losses.perceptual import perceptual_loss
 from rs_train.losses.sliced_wasserstein import neighbourhoods, texture_distance
 from rs_train.losses.structure import structure_loss
-from rs_train.optimizers import set_rate
+from rs_train.optimizers import minimise, set_rate
 from rs_train.perceptual.arcface import ArcFace
 from rs_train.perceptual.augment import Augmentation, apply_view, augment, draw_view
 from rs_train.perceptual.clip import ClipGuide
 from rs_train.perceptual.templates import fill_templates
+from rs_train.processes import share
 from rs_train.schedule import scheduled_rate
 
 SAMPLES = 8
@@ -145,9 +146,7 @@ class DomainTask:
             losses = self.losses(batch)
         losses["penalty"] = self.change.penalty()
         loss = sum(getattr(self.config.weights, name) * value for name, value in losses.items())
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimizer.step()
+        minimise(self.optimizer, [loss])
         self._update_average(step)
         return {"loss": loss.item()} | {name: value.item() for name, value in losses.items()}
 
@@ -263,7 +262,7 @@ class GuidedDomainTask(DomainTask):
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Every loss whose guide is there."""
         config = self.config
-        heads = self.pool.draw(config.loop.batch_size)
+        heads = self.pool.draw(share(config.loop.batch_size))
         image = _place(self.adapt(heads).clamp(-1, 1))
         maps = [] if self.arcface is None else self.arcface.features(image)
         enough = config.training.structure_enough
@@ -323,10 +322,7 @@ class GuidedDomainTask(DomainTask):
             penalty = r1_penalty(logits, real)
             loss = loss + training.r1_gamma * training.r1_every * penalty
             figures["r1"] = penalty.item()
-        optimizer = self.optimizers["discriminator"]
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
+        minimise(self.optimizers["discriminator"], [loss])
         return figures
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from rs_train.devices import autocast
 from rs_train.inverters.style_head import add_to_first
 from rs_train.losses.adversarial import discriminator_loss, generator_loss, r1_penalty
-from rs_train.optimizers import adam
+from rs_train.optimizers import adam, minimise
 from rs_train.tasks.base_inverter import BaseInverterTask
 from rs_train.tasks.inverter import InverterRun
 
@@ -159,7 +159,5 @@ class E4ETask(BaseInverterTask):
             penalty = r1_penalty([self.discriminator(real.flatten(1))], real)
             loss = loss + editing.r1_gamma * editing.r1_every * penalty
             figures["r1"] = penalty.item()
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
+        minimise(optimizer, [loss])
         return figures

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from rs_train import processes
 from rs_train.capture import CapturedStep, numbers
 from rs_train.checkpoint import save_model
 from rs_train.devices import Precision, autocast, pick_device
@@ -22,7 +23,7 @@ from rs_train.generator import (
 from rs_train.generator.resample import downsample
 from rs_train.grids import grid, to_pixels
 from rs_train.loop import LoopConfig
-from rs_train.optimizers import adam
+from rs_train.optimizers import adam, minimise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,8 +103,9 @@ class GeneratorTask:
         self._step = step
         real = batch["image"].to(self.device)
         # The ramp lets the average forget the first pictures quickly.
-        half_life = min(self.config.training.ema_images, (step + 1) * len(real) * 0.05)
-        follow = torch.tensor(1 - 0.5 ** (len(real) / half_life), device=self.device)
+        images = len(real) * processes.count()
+        half_life = min(self.config.training.ema_images, (step + 1) * images * 0.05)
+        follow = torch.tensor(1 - 0.5 ** (images / half_life), device=self.device)
         is_penalised = step % self.config.training.r1_every == 0
         return numbers(self._update(self._size(step), is_penalised, real=real, follow=follow))
 
@@ -163,7 +165,7 @@ class GeneratorTask:
             penalty = gradient.float().square().sum(dim=(1, 2, 3)).mean()
             loss = loss + penalty * (training.r1_gamma / 2 * training.r1_every)
             figures["r1"] = penalty
-        _update(self.optimizers["discriminator"], loss)
+        minimise(self.optimizers["discriminator"], [loss])
         return figures
 
     def _generator_step(self, count: int, size: int) -> dict[str, Tensor]:
@@ -171,7 +173,7 @@ class GeneratorTask:
         with autocast(self.device, self.config.training.precision):
             logits = self.discriminator(self._draw(count, size))
             loss = F.softplus(-logits).mean()
-        _update(self.optimizers["generator"], loss)
+        minimise(self.optimizers["generator"], [loss])
         self.discriminator.requires_grad_(True)
         return {"g_loss": loss, "fake": logits.mean()}
 
@@ -196,9 +198,3 @@ def _adam(
     # Lazy regularisation: both constants follow the share of ordinary steps (StyleGAN2, B).
     ratio = 1.0 if lazy_every is None else lazy_every / (lazy_every + 1)
     return adam(model.parameters(), training.lr * ratio, (0.0, 0.99**ratio))
-
-
-def _update(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    optimizer.step()

@@ -17,7 +17,7 @@ from rs_train.grids import grid, to_pixels
 from rs_train.inverters.build import Network
 from rs_train.inverters.pooling import middle_rows, pool_to
 from rs_train.loop import LoopConfig
-from rs_train.optimizers import adam, set_rate
+from rs_train.optimizers import adam, minimise, set_rate
 from rs_train.schedule import scheduled_rate
 from rs_train.tasks.image_losses import LossNetworks, image_losses
 
@@ -35,6 +35,7 @@ class InverterTraining:
         warmup: Steps of linear warm-up.
         decay_from: Share of the steps after which the rate follows a half cosine to zero; 1 never.
         clip_norm: Largest norm of the gradient; 0 leaves it alone.
+        accumulate: Parts that a process computes its share of a batch in, to save memory.
         l2: Weight of the squared error.
         perceptual: Weight of LPIPS, or of the feature distance that stands in for it.
         identity: Weight of the identity distance.
@@ -54,6 +55,7 @@ class InverterTraining:
     warmup: int = 0
     decay_from: float = 1.0
     clip_norm: float = 0.0
+    accumulate: int = 1
     l2: float = 1.0
     perceptual: float = 0.8
     identity: float = 0.1
@@ -127,7 +129,6 @@ class InverterTask:
             optimizer = Ranger(parameters, training.lr, (0.95, 0.999), k=6, alpha=0.5, eps=1e-5)
         else:
             optimizer = adam(parameters, training.lr, (0.9, 0.99))
-        self.parameters = parameters
         self.optimizers = {"model": optimizer}
         # Ranger's look-ahead counts its steps in Python.
         is_capturable = self.is_captured and training.optimizer == "adam"
@@ -153,16 +154,18 @@ class InverterTask:
 
     def _update(self, *, photo: Tensor) -> dict[str, Tensor]:
         training = self.config.training
-        optimizer = self.optimizers["model"]
-        with autocast(self.device, training.precision):
-            losses = self.losses(photo)
-            loss = sum(getattr(training, name) * value for name, value in losses.items())
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        if training.clip_norm:
-            nn.utils.clip_grad_norm_(self.parameters, training.clip_norm)
-        optimizer.step()
-        return {"loss": loss, **losses}
+        parts = photo.chunk(training.accumulate)
+        figures: list[dict[str, Tensor]] = []
+
+        def loss_of(part: Tensor) -> Tensor:
+            with autocast(self.device, training.precision):
+                losses = self.losses(part)
+                loss = sum(getattr(training, name) * value for name, value in losses.items())
+            figures.append({"loss": loss.detach(), **{n: v.detach() for n, v in losses.items()}})
+            return loss / len(parts)
+
+        minimise(self.optimizers["model"], map(loss_of, parts), clip_norm=training.clip_norm)
+        return {name: sum(part[name] for part in figures) / len(parts) for name in figures[0]}
 
     def validate(self) -> dict[str, float]:
         """Mean squared error of each stage on the validation photos, on the [-1, 1] scale."""

@@ -14,7 +14,7 @@ from rs_train.devices import Precision, autocast, pick_device
 from rs_train.loop import LoopConfig
 from rs_train.losses.angular_margin import angular_margin_loss
 from rs_train.losses.contrastive import contrastive_loss
-from rs_train.optimizers import set_rate
+from rs_train.optimizers import minimise, set_rate
 from rs_train.perceptual.arcface import ArcFace, ArcFaceConfig
 from rs_train.perceptual.augment import Augmentation, augment
 from rs_train.perceptual.clip import Clip, ClipConfig
@@ -142,9 +142,7 @@ class JudgeTask:
         with autocast(self.device, training.precision):
             losses = self.losses(image, batch["index"])
             loss = sum(losses.values())
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimizer.step()
+        minimise(self.optimizer, [loss])
         return {"loss": loss.item()} | {name: value.item() for name, value in losses.items()}
 
     def losses(self, image: Tensor, index: Tensor) -> dict[str, Tensor]:

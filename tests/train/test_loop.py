@@ -1,65 +1,15 @@
 """The loop: bit-exact resume, figures, interruption, refusals."""
 
 import json
-import os
-import signal
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
 
 from rs_runtime.contracts.errors import IncompatibleError, NumericsError
 from rs_train.data import batch_indices
-from rs_train.loop import LoopConfig, run
-
-
-@dataclass(frozen=True)
-class Line:
-    lr: float = 0.1
-    loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=12, batch_size=4))
-
-
-class LineTask:
-    """Fits y = 3x with noise from the global random stream."""
-
-    def __init__(self, config=None, fail_at=None, stop_at=None):
-        self.config = config or Line()
-        torch.manual_seed(0)
-        self.model = torch.nn.Linear(1, 1)
-        self.modules = {"model": self.model}
-        self.optimizers = {"model": torch.optim.Adam(self.model.parameters(), self.config.lr)}
-        self.fail_at, self.stop_at = fail_at, stop_at
-
-    def step(self, step, batch):
-        if step == self.stop_at:
-            os.kill(os.getpid(), signal.SIGINT)
-        x = batch["x"][:, None]
-        loss = (self.model(x) - 3 * x + 0.1 * torch.randn_like(x)).square().mean()
-        self.optimizers["model"].zero_grad()
-        loss.backward()
-        self.optimizers["model"].step()
-        return {"loss": float("nan") if step == self.fail_at else loss.item()}
-
-    def samples(self):
-        return np.zeros((4, 4, 3), np.uint8)
-
-    def finish(self, run_dir, record):
-        path = run_dir / "model.txt"
-        path.write_text(repr(self.model.weight.item()))
-        return [path]
-
-
-class Numbers:
-    def __len__(self):
-        return 10
-
-    def batch(self, indices):
-        return {"x": torch.tensor(indices) / 10}
-
-
-LOOP = LoopConfig(steps=12, batch_size=4, log_every=2, sample_every=6, checkpoint_every=4)
+from rs_train.loop import run
+from tests.train.line import LOOP, Line, LineTask, Numbers
 
 
 def train(folder, loop=LOOP, **options):
