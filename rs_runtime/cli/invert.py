@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from rs_runtime.cli._options import (
     tell,
     write_json,
 )
-from rs_runtime.contracts.errors import PartialFailureError, RefineStyleError, UsageError
+from rs_runtime.contracts.errors import PartialFailureError, UsageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,9 +48,9 @@ class _Result:
 
 
 @click.command("invert")
-@click.argument("photos", nargs=-1, required=True, metavar="PHOTO...")
+@click.argument("photos", nargs=-1, required=True, metavar="PHOTO|FOLDER...")
 @domain_option
-@out_option("<stem>.<domain>.png beside each photo")
+@out_option("<stem>.<domain>.png beside each photo, or in a folder <domain> inside a folder")
 @click.option(
     "--strip/--no-strip",
     default=True,
@@ -83,33 +84,69 @@ def command(
     allow_foreign: bool,
     as_json: bool,
 ) -> None:
-    """Invert photos and draw them again, in a domain or as they are.
+    """Invert photos, or those of a folder, and draw them again, in a domain or as they are.
 
     \b
     rs-run invert photo.jpg --domain sketch.tokens
     rs-run invert *.jpg -d sketch=0.6 -d oil=0.4 --out results/
+    rs-run invert folder/ --domain sketch
     """
     from rs_runtime.image_io import refuse_overwriting
     from rs_runtime.pipeline import load
 
-    if save_tokens is not None and len(photos) > 1:
-        raise UsageError("--save-tokens keeps one photo", found=f"{len(photos)} photos")
     runtime = load(bundle, provider=provider, threads=threads, allow_foreign=allow_foreign)
     chosen = choose_domains(runtime, domains)
-    suffix = f".{chosen.label or 'inverted'}.png"
-    beside = [Path(photo).with_name(Path(photo).stem + suffix) for photo in photos]
-    outputs = place_outputs(out, beside, several=len(photos) > 1)
+    label = chosen.label or "inverted"
+    files, names = _files(photos, label)
+    outputs = place_outputs(out, names, several=len(files) > 1 or files != list(photos))
+    if out is None:
+        for folder in {path.parent for path in outputs}:
+            folder.mkdir(exist_ok=True)
     if save_tokens is not None:
-        refuse_overwriting(Path(save_tokens), [*photos, *chosen.files])
-    work = _Work(runtime, chosen, photos, strip, image_strength, save_tokens)
-    results = []
-    for photo, output in zip(photos, outputs, strict=True):
-        results.append(_attempt(work, photo, output))
-        if not as_json:
-            _report(results, runtime)
+        if len(files) > 1:
+            raise UsageError("--save-tokens keeps one photo", found=f"{len(files)} photos")
+        refuse_overwriting(Path(save_tokens), [*files, *chosen.files])
+    work = _Work(runtime, chosen, files, strip, image_strength, save_tokens)
+    results = _run(work, [_Result(own, str(to)) for own, to in zip(files, outputs, strict=True)])
     if as_json:
         write_json([asdict(result) for result in results])
+    else:
+        _report(results, runtime)
     _require_success(results)
+
+
+def _files(photos: Sequence[str], label: str) -> tuple[list[str], list[Path]]:
+    """The photos, those of a folder among them, and where each one's result goes by default.
+
+    Results of a folder's photos go into a folder inside it, so that a second run does not take
+    them for photos.
+    """
+    from rs_runtime.image_io import OUTPUT_SUFFIXES
+
+    files: list[str] = []
+    names: list[Path] = []
+    for photo in photos:
+        path, name = Path(photo), f"{Path(photo).stem}.{label}.png"
+        if not path.is_dir():
+            files.append(photo)
+            names.append(path.with_name(name))
+            continue
+        inside = sorted(
+            own
+            for own in path.iterdir()
+            if own.suffix.lower() in OUTPUT_SUFFIXES and own.is_file() and own.name[0] != "."
+        )
+        if not inside:
+            raise UsageError(
+                f"{photo}: no pictures in this folder", expected=", ".join(OUTPUT_SUFFIXES)
+            )
+        files += map(str, inside)
+        for own in inside:
+            result = path / label / f"{own.stem}.{label}.png"
+            # Photos of one stem and different suffixes keep both.
+            twin = result in names
+            names.append(result.with_name(f"{own.name}.{label}.png") if twin else result)
+    return files, names
 
 
 @dataclass(frozen=True)
@@ -124,34 +161,57 @@ class _Work:
     save_tokens: str | None
 
 
-def _attempt(work: _Work, photo: str, output: Path) -> _Result:
-    """Inverts one photo; of several, a failure of one is kept for the end."""
-    result = _Result(photo)
-    try:
-        _invert(work, photo, output, result)
-    except RefineStyleError as error:
-        if len(work.photos) == 1:
-            raise
-        result.failure, result.exit_code = str(error), error.exit_code
-    return result
+def _run(work: _Work, results: list[_Result]) -> list[_Result]:
+    """Inverts the photos; of several, a failure of one is kept for the end."""
+    from rs_runtime.image_io import load_picture
+    from rs_runtime.overlap import overlapped
+
+    outcomes = overlapped(
+        results,
+        lambda result: load_picture(result.input),
+        lambda result, photo: _invert(work, photo, result),
+        lambda result, pictures: _write(work, result, pictures),
+    )
+    hidden = len(results) == 1 or not sys.stderr.isatty()
+    with click.progressbar(length=len(results), file=sys.stderr, hidden=hidden) as bar:
+        for result, error in outcomes:
+            if error is not None:
+                if len(results) == 1:
+                    raise error
+                result.output = result.strip = result.tokens = None
+                result.failure, result.exit_code = str(error), error.exit_code
+            bar.update(1)
+    return results
 
 
-def _invert(work: _Work, photo: str, output: Path, result: _Result) -> None:
-    from rs_runtime.image_io import refuse_overwriting, write_picture
+@dataclass(frozen=True)
+class _Drawn:
+    """What is to be written for one photo."""
 
-    strip_path = output.with_name(f"{output.stem}.strip.png")
-    for path in (output, strip_path):
-        refuse_overwriting(path, work.photos)
+    inversion: Inversion
+    picture: NDArray[np.uint8]
+    strip: NDArray[np.uint8] | None
+
+
+def _invert(work: _Work, photo: NDArray[np.uint8], result: _Result) -> _Drawn:
     inversion = work.runtime.invert(photo, check=False)
     picture = inversion.synthesize(work.chosen.pairs, image_strength=work.image_strength)
     result.provider = work.runtime.provider
     result.reconstruction_error = float(inversion.error)
     result.warning = inversion.warnings[0]
-    result.output = str(write_picture(output, picture))
-    if work.strip:
-        result.strip = str(write_picture(strip_path, _strip(work, inversion, picture)))
+    return _Drawn(inversion, picture, _strip(work, inversion, picture) if work.strip else None)
+
+
+def _write(work: _Work, result: _Result, drawn: _Drawn) -> None:
+    from rs_runtime.image_io import write_picture
+
+    output = Path(result.output)
+    result.output = str(write_picture(output, drawn.picture, inputs=work.photos))
+    if drawn.strip is not None:
+        beside = output.with_name(f"{output.stem}.strip.png")
+        result.strip = str(write_picture(beside, drawn.strip, inputs=work.photos))
     if work.save_tokens is not None:
-        result.tokens = str(inversion.save_tokens(work.save_tokens))
+        result.tokens = str(drawn.inversion.save_tokens(work.save_tokens))
 
 
 def _strip(work: _Work, inversion: Inversion, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -167,18 +227,16 @@ def _strip(work: _Work, inversion: Inversion, picture: NDArray[np.uint8]) -> NDA
     return strip(panels)
 
 
-def _report(results: list[_Result], runtime: Runtime) -> None:
-    """Says what the last photo became, and once which provider was chosen."""
-    result = results[-1]
-    if result.failure is not None:
-        return
-    if sum(each.failure is None for each in results) == 1 and runtime.provider_note:
+def _report(results: Sequence[_Result], runtime: Runtime) -> None:
+    """Says once which provider was chosen, and what each photo became."""
+    if runtime.provider_note and any(result.failure is None for result in results):
         tell(runtime.provider_note)
-    if result.warning is not None:
-        tell(f"warning: {result.input}: {result.warning}")
-    for path in (result.output, result.strip, result.tokens):
-        if path is not None:
-            click.echo(f"wrote {path}")
+    for result in results:
+        if result.warning is not None and result.failure is None:
+            tell(f"warning: {result.input}: {result.warning}")
+        for path in (result.output, result.strip, result.tokens):
+            if path is not None:
+                click.echo(f"wrote {path}")
 
 
 def _require_success(results: list[_Result]) -> None:

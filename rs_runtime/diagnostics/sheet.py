@@ -1,4 +1,4 @@
-"""The strip: one row of captioned pictures that shows what each stage made of a portrait."""
+"""Strips and sheets of captioned pictures: what each stage and each domain made of a portrait."""
 
 from __future__ import annotations
 
@@ -53,6 +53,33 @@ def strip(
         draw.text(middle, text, fill=_INK, font=font, anchor="mm")
         left += picture.width + _GAP
     return np.asarray(sheet)
+
+
+def sheet(
+    rows: Sequence[Sequence[tuple[str, NDArray[np.uint8]]]], *, height: int = PANEL_HEIGHT
+) -> NDArray[np.uint8]:
+    """Draws strips one below the other, from the left edge.
+
+    Args:
+        rows: Panels of each strip, as for ``strip``; at least one row.
+        height: Height in pixels of every picture.
+
+    Returns:
+        uint8 [H, W, 3].
+
+    Raises:
+        UsageError: No rows, or a row without panels.
+    """
+    if not rows:
+        raise UsageError("a sheet needs at least one row")
+    strips = [strip(row, height=height) for row in rows]
+    width = max(own.shape[1] for own in strips)
+    paper = np.full((sum(len(own) for own in strips), width, 3), 255, np.uint8)
+    top = 0
+    for own in strips:
+        paper[top : top + len(own), : own.shape[1]] = own
+        top += len(own)
+    return paper
 
 
 def _scaled(picture: PilImage, height: int) -> PilImage:
