@@ -178,6 +178,7 @@ def _codes(
     """Inverted portraits: read from --codes, or made and kept there."""
     from rs_train.checkpoint import load_model
     from rs_train.domains.codes import invert, read_codes, write_codes
+    from rs_train.inverters.base import load_base
 
     if codes_path is not None and codes_path.exists():
         return read_codes(codes_path, generator)
@@ -188,7 +189,7 @@ def _codes(
     if base_path is None:
         raise UsageError("--portraits must be inverted", hint="add --base-inverter and --refiner")
     device = generator.latent_avg.device
-    base = load_model(base_path, expect="style_transformer").to(device)
+    base = load_base(base_path).to(device)
     refiner = load_model(refiner_path, expect="refiner").to(device) if refiner_path else None
     pictures = _pictures(portraits, base.config.image_size).to(device)
     codes = invert(pictures, generator, base, refiner)

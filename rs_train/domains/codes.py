@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from rs_runtime.contracts.errors import IncompatibleError, MalformedFileError
 from rs_runtime.contracts.files import read_file, write_atomic
 from rs_train.generator import Generator, PackedTokens
+from rs_train.inverters.base import first_latent
+from rs_train.inverters.one_stage import OneStage
 from rs_train.inverters.pooling import pool_to
 
 FORMAT = "refinestyle-codes"
@@ -28,7 +30,7 @@ class Codes:
 
     Attributes:
         w_plus: [M, num_ws, w_dim].
-        P: The portraits' own tokens [M, L, sum of Cout]; L is 0 for a one-stage inversion.
+        P: The portraits' own tokens [M, L, sum of Cout]; L is 0 for a base inverter alone.
         Q: [M, L, sum of Cin].
     """
 
@@ -54,12 +56,12 @@ class Codes:
 def invert(
     images: Tensor, generator: Generator, base: nn.Module, refiner: nn.Module | None
 ) -> Codes:
-    """Invert portraits with a base inverter and, when given, a refiner.
+    """Invert portraits with a base inverter and, when given, a refiner, or with a one-stage model.
 
     Args:
         images: [M, 3, S, S] in [-1, 1].
         generator: Whose latents are sought.
-        base: Picture to w_plus.
+        base: Base inverter of any kind, or a one-stage inverter.
         refiner: Picture and first inversion to P and Q.
 
     Returns:
@@ -67,7 +69,11 @@ def invert(
     """
     parts = []
     for image in images.split(_BATCH):
-        w_plus = base(pool_to(image, base.config.image_size)).float()
+        if isinstance(base, OneStage):
+            found = base(pool_to(image, base.config.image_size))
+            parts.append(tuple(part.float() for part in found))
+            continue
+        w_plus = first_latent(base, image, generator.synthesis).float()
         P = w_plus.new_zeros(len(image), 0, generator.table.sum_out)
         Q = w_plus.new_zeros(len(image), 0, generator.table.sum_in)
         if refiner is not None:

@@ -3,7 +3,9 @@
 import pytest
 import torch
 
+from rs_runtime.contracts.errors import IncompatibleError
 from rs_train.checkpoint import load_model, save_model
+from rs_train.domains.codes import invert
 from rs_train.generator import Generator, PackedTokens
 from rs_train.inverters import (
     E4E,
@@ -14,6 +16,7 @@ from rs_train.inverters import (
     ReStyleConfig,
     StyleHeadsConfig,
 )
+from rs_train.inverters.base import load_base
 from rs_train.inverters.pooling import middle_rows
 from rs_train.inverters.style_head import StyleHead, add_to_first, level_of
 
@@ -161,3 +164,22 @@ def test_checkpoints_bring_them_back(one_stage, tmp_path):
         assert loaded.config == model.config
         found, expected = loaded.state_dict(), model.state_dict()
         assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def test_portraits_are_inverted_by_any_of_them(one_stage, generator):
+    codes = invert(IMAGES, generator, one_stage, None)
+    with torch.no_grad():
+        assert torch.allclose(codes.P, one_stage(IMAGES).P, atol=1e-5)
+        restyle = ReStyle(ReStyleConfig(**SIZES, iterations=2)).eval()
+        w_plus = restyle.steps(IMAGES, generator.synthesis)[-1]
+    codes = invert(IMAGES, generator, restyle, None)
+    assert torch.allclose(codes.w_plus, w_plus, atol=1e-5)
+    assert codes.P.shape[1] == 0
+
+
+def test_base_inverters_are_read_by_what_they_do(one_stage, tmp_path):
+    for model in (E4E(StyleHeadsConfig(**SIZES)), one_stage):
+        save_model(tmp_path / model.kind, model)
+    assert load_base(tmp_path / "e4e").kind == "e4e"
+    with pytest.raises(IncompatibleError, match="not a base inverter"):
+        load_base(tmp_path / "one_stage")
