@@ -65,6 +65,13 @@ def test_an_inverter_learns_a_few_photos(model, generator, tmp_path):
     assert torch.allclose(image, shown, atol=0.05)  # stored in fp16
 
 
+@pytest.mark.parametrize("model", ["psp", "e4e", "restyle", "one_stage"])
+def test_bf16_steps_are_finite(model, generator):
+    training = replace(TRAINING, precision="bf16", delta=1e-4, editability=0.1, generated=2)
+    figures = task_of(model, generator, training=training).step(0, BATCH)
+    assert all(abs(value) < 1e3 for value in figures.values())
+
+
 def test_samples_of_known_latent_are_regressed(generator):
     for model in ("psp", "one_stage"):
         training = replace(TRAINING, generated=2, latent=0.5)

@@ -16,6 +16,7 @@ from rs_train.perceptual.lpips import Lpips
 from rs_train.perceptual.moco import Moco
 from rs_train.perceptual.public_weights import read_state
 from rs_train.perceptual.torchvision_shim import missing_torchvision_operators_ignored
+from rs_train.tasks.image_losses import load_loss_networks
 
 PUBLIC_NAMES = (
     ("trunk.", ""), ("residual.5.reduce", "res_layer.5.fc1"),
@@ -59,7 +60,7 @@ def test_the_face_network_is_read_from_its_public_file(face_file):
     assert "body.0.res_layer.5.fc1.weight" in read_state(path)
     assert "output_layer.3.weight" in read_state(path)
     image = torch.randn(2, 3, 256, 256)
-    found = load_ir_se50(path).embed(image)
+    found = load_loss_networks(None, {"identity": path}).identity.embed(image)
     assert torch.allclose(found, network.embed(image), atol=1e-5)
     assert torch.allclose(found.norm(dim=1), torch.ones(2), atol=1e-5)
 
@@ -83,7 +84,7 @@ def test_lpips_is_its_equation_on_alexnet(tmp_path):
     torch.manual_seed(0)
     alexnet = torchvision_model("alexnet")
     torch.save(alexnet.state_dict(), tmp_path / "alexnet.pth")
-    lpips = Lpips(tmp_path / "alexnet.pth")
+    lpips = load_loss_networks(None, {"lpips": tmp_path / "alexnet.pth"}).lpips
     a, b = torch.rand(2, 2, 3, 64, 64) * 2 - 1
     shift = torch.tensor([-0.030, -0.088, -0.188])[:, None, None]
     scale = torch.tensor([0.458, 0.448, 0.450])[:, None, None]
@@ -115,7 +116,7 @@ def test_moco_is_the_published_resnet_without_its_head(tmp_path):
     resnet = torchvision_model("resnet50")
     state = {f"module.encoder_q.{k}": v for k, v in resnet.state_dict().items()}
     torch.save({"epoch": 800, "arch": "resnet50", "state_dict": state}, tmp_path / "moco.pth.tar")
-    moco = Moco(tmp_path / "moco.pth.tar")
+    moco = load_loss_networks(None, {"moco": tmp_path / "moco.pth.tar"}).moco
     resnet.fc = nn.Identity()
     image = torch.rand(2, 3, 64, 64) * 2 - 1
     expected = F.normalize(resnet(F.interpolate(image, (224, 224), mode="nearest")))
