@@ -9,7 +9,7 @@ import math
 import numpy as np
 from PIL import Image
 
-from rs_export.flow import neutral
+from rs_export.flow import inverter_of, neutral
 from rs_export.graphs.role import Arrays, RoleGraph
 from rs_runtime.contracts.layers import LayerTable
 from rs_train.generator import Generator
@@ -49,8 +49,10 @@ def fixed_cases(roles: dict[str, RoleGraph], generator: Generator) -> dict[str, 
         cases["preprocess"] = [{"photo": photo} for photo in cases["preprocess"]]
         images = [roles["preprocess"].reference({"photo": head})["image"] for head in heads]
         inverter = {"image": np.concatenate(images)}
-        cases["base_inverter"] = [_first(inverter), inverter]
-        first = neutral(table, roles["base_inverter"].reference(inverter)["w_plus"])
+        name = inverter_of(roles)
+        cases[name] = [_first(inverter), inverter]
+        found = roles[name].reference(inverter)
+        first = neutral(table, found["w_plus"]) | found
         cases["synthesis"].insert(1, first)
     if "refiner" in roles:
         refiner = {

@@ -11,7 +11,9 @@ import torch
 from rs_export import forms
 from rs_export.cases import fixed_cases
 from rs_export.compare import BF16, FP16_STORED, FP32, TOLERANCES, Tolerance
+from rs_export.flow import inverter_of
 from rs_export.graphs.base_inverter import base_inverter_role
+from rs_export.graphs.inverter import inverter_role
 from rs_export.graphs.mapping import mapping_role
 from rs_export.graphs.preprocess import PreprocessRole
 from rs_export.graphs.refiner import refiner_role
@@ -70,6 +72,9 @@ class ExportedModel:
 def role_graphs(parts: Parts) -> dict[str, RoleGraph]:
     """The roles that the parts of a model play, by name."""
     roles: list[RoleGraph] = [mapping_role(parts.generator), synthesis_role(parts.generator)]
+    inverter = parts.others.get("inverter")
+    if inverter is not None:
+        roles += [PreprocessRole(inverter.config.image_size), inverter_role(inverter)]
     base = parts.others.get("base_inverter")
     if base is not None:
         roles += [PreprocessRole(base.config.image_size), base_inverter_role(base)]
@@ -97,9 +102,10 @@ def export_model(parts: Parts, *, fp16: bool, progress: Progress) -> ExportedMod
         exported = {
             name: _export_role(role, cases[name], fp16, progress) for name, role in roles.items()
         }
-        if "base_inverter" not in roles:
+        inverter = inverter_of(roles)
+        if inverter is None:
             return ExportedModel(exported, {})
-        image = cases["base_inverter"][-1]["image"]
+        image = cases[inverter][-1]["image"]
         flow: dict[str, Any] = {}
         for provider in _proven_providers(exported):
             runs = {name: _run_with(provider, name, own) for name, own in exported.items()}

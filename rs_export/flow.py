@@ -18,8 +18,13 @@ def neutral(table: LayerTable, w_plus: np.ndarray) -> Arrays:
     return {name: value.numpy() for name, value in inputs.items()} | {"w_plus": w_plus}
 
 
+def inverter_of(roles: Collection[str]) -> str | None:
+    """The role that reads the picture first; None for a model that cannot invert."""
+    return next((name for name in ("inverter", "base_inverter") if name in roles), None)
+
+
 def invert(run: Run, roles: Collection[str], table: LayerTable, image: np.ndarray) -> Arrays:
-    """Invert images as the runtime does: base inverter, synthesis and, if any, refiner, synthesis.
+    """Invert images as the runtime does: inverter, synthesis and, if any, refiner, synthesis.
 
     Args:
         run: Runs a role.
@@ -30,7 +35,8 @@ def invert(run: Run, roles: Collection[str], table: LayerTable, image: np.ndarra
     Returns:
         The last synthesis's outputs.
     """
-    inputs = neutral(table, run("base_inverter", {"image": image})["w_plus"])
+    found = run(inverter_of(roles), {"image": image})
+    inputs = neutral(table, found["w_plus"]) | found
     outputs = run("synthesis", inputs)
     if "refiner" in roles:
         first = {"image": image, "first_inversion": outputs["image_float"]}

@@ -3,6 +3,7 @@
 # Parts that each model consists of.
 MODELS = {
     "two_stage": ("generator", "base_inverter", "refiner"),
+    "one_stage": ("generator", "inverter"),
     "base": ("generator", "base_inverter"),
     "generator": ("generator",),
 }
@@ -10,5 +11,8 @@ MODELS = {
 PART_OF_KIND = {
     "generator": "generator",
     "style_transformer": "base_inverter",
+    "psp": "base_inverter",
+    "e4e": "base_inverter",
+    "one_stage": "inverter",
     "refiner": "refiner",
 }

@@ -138,11 +138,12 @@ def _part(path: Path) -> str:
 
 def _check_fits(part: str, path: Path, network: nn.Module, generator: Generator) -> None:
     table, config = generator.table, network.config
-    if part == "refiner":
+    sizes: list[tuple[str, Any, Any]] = []
+    if part in ("refiner", "inverter"):
         pairs = tuple((layer.in_channels, layer.out_channels) for layer in table.convs)
-        sizes = [("convolutions", tuple(map(tuple, config.conv_channels)), pairs)]
-    else:
-        sizes = [
+        sizes.append(("convolutions", tuple(map(tuple, config.conv_channels)), pairs))
+    if part != "refiner":
+        sizes += [
             ("rows of w_plus", config.num_ws, table.num_ws),
             ("w_dim", config.w_dim, table.w_dim),
         ]
