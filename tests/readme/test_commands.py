@@ -18,7 +18,6 @@ _GROUPS = {
 }
 _CONFIGURATIONS = {
     ("generator",): "rs_train.tasks.generator:GeneratorRun",
-    ("inverter",): "rs_train.tasks.inverter:InverterRun",
     ("domain",): "rs_train.tasks.domain:DomainRun",
     ("judge", "clip"): "rs_train.tasks.judge:ClipRun",
     ("judge", "arcface"): "rs_train.tasks.judge:ArcFaceRun",
@@ -87,6 +86,7 @@ def _configured() -> list[Command]:
 def test_presets_exist_and_set_names_options_that_exist(command):
     from rs_train.cli.inverter import DEFAULT, PRESETS
     from rs_train.config import load, presets
+    from rs_train.tasks.inverters import RUNS
 
     found, verbs, words = _verb(command)
     default = next(p.default for p in found.params if p.name == "preset")
@@ -99,7 +99,8 @@ def test_presets_exist_and_set_names_options_that_exist(command):
     if preset.endswith(".toml"):  # the reader's own file
         preset = default
     assert preset in presets()
-    load(_load(_CONFIGURATIONS[verbs]), preset, values["--set"])
+    cls = RUNS[values["--model"][0]] if verbs == ("inverter",) else _load(_CONFIGURATIONS[verbs])
+    load(cls, preset, values["--set"])
 
 
 def test_pip_extras_exist():
