@@ -137,22 +137,22 @@ Form = Callable[[RefinedConv], tuple[str, dict[str, np.ndarray]]]
 
 def dense(conv: RefinedConv) -> tuple[str, dict[str, np.ndarray]]:
     """Dynamic batch, any rank at one price: the form for GPUs and the web."""
-    text = _function(conv, _DEMODULATION + _SHARED_KERNEL + _DENSE)
+    text = function(conv, _DEMODULATION + _SHARED_KERNEL + _DENSE)
     cout, k = conv.weight.shape[0], conv.weight.shape[2]
-    return text, _constants(conv) | {"box": np.ones((cout, 1, k, k), np.float32)}
+    return text, constants(conv) | {"box": np.ones((cout, 1, k, k), np.float32)}
 
 
 def low_rank(conv: RefinedConv) -> tuple[str, dict[str, np.ndarray]]:
     """Dynamic batch, at a price that grows with the rank."""
-    text = _function(conv, _DEMODULATION + _SHARED_KERNEL + _LOW_RANK)
+    text = function(conv, _DEMODULATION + _SHARED_KERNEL + _LOW_RANK)
     spread = _spread(conv).astype(np.float32)
     turned = np.ascontiguousarray(spread.T)
-    return text, _constants(conv) | {"spread": spread, "spread_turned": turned}
+    return text, constants(conv) | {"spread": spread, "spread_turned": turned}
 
 
 def materialised(conv: RefinedConv) -> tuple[str, dict[str, np.ndarray]]:
     """A batch of one: the kernel is built from the tokens, so the maps are passed over once."""
-    return _function(conv, _DEMODULATION + _MATERIALISED), _constants(conv)
+    return function(conv, _DEMODULATION + _MATERIALISED), constants(conv)
 
 
 def cpu(conv: RefinedConv) -> tuple[str, dict[str, np.ndarray]]:
@@ -161,7 +161,7 @@ def cpu(conv: RefinedConv) -> tuple[str, dict[str, np.ndarray]]:
     return low_rank(conv) if small else materialised(conv)
 
 
-def _function(conv: RefinedConv, body: str) -> str:
+def function(conv: RefinedConv, body: str) -> str:
     """Fill a layer's sizes and operators into the lines of a form."""
     cout, cin, k, _ = conv.weight.shape
     first, second = (cin, cout) if conv.up == 2 else (cout, cin)
@@ -190,7 +190,7 @@ def _function(conv: RefinedConv, body: str) -> str:
     return f"{opsets}\nForm ({values}, {constants}) => (y)\n{{{lines}}}"
 
 
-def _constants(conv: RefinedConv) -> dict[str, np.ndarray]:
+def constants(conv: RefinedConv) -> dict[str, np.ndarray]:
     """What all forms take: the kernel [Cout, Cin, k, k], in up layers [Cin, Cout, k, k], the sums
     over its taps [Cin, Cout] and [Cout, Cin], and the blur."""
     exact = conv.weight.astype(np.float64)

@@ -50,6 +50,7 @@ def load(
     provider: str = "auto",
     threads: int | None = None,
     allow_foreign: bool = False,
+    trust: bool = False,
 ) -> Runtime:
     """Opens a bundle.
 
@@ -58,6 +59,7 @@ def load(
         provider: "auto", or "cpu", "cuda", ..., which then never falls back to another.
         threads: CPU threads; None leaves the engine's default.
         allow_foreign: Accept token sets that were made for another generator of the same shape.
+        trust: Do not hash the bundle's files again: for applications that sign their own bundles.
 
     Returns:
         The runtime; graphs are opened when first used.
@@ -69,7 +71,7 @@ def load(
         IncompatibleError: A bundle of another version.
         ResourceError: The provider is absent.
     """
-    opened = read_bundle(demo_bundle() if bundle is None else bundle)
+    opened = read_bundle(demo_bundle() if bundle is None else bundle, trust=trust)
     return Runtime(opened, EngineOptions(provider, threads), allow_foreign)
 
 

@@ -105,7 +105,7 @@ CASES = {
     "huge header": Case(4, ("huge.jpg", "30000 x 30000"), photo("huge.jpg"), claim_huge),
     "FIFO": Case(3, ("pipe", "FIFO"), photo("pipe"), lambda folder: os.mkfifo(folder / "pipe")),
     "folder as photo": Case(2, ("tiny", "folder"), photo("tiny")),
-    "device": Case(2, ("/dev/zero", "device"), photo("/dev/zero")),
+    "device": Case(3, ("/dev/zero", "device"), photo("/dev/zero")),
     "control characters": Case(2, ("\\x1b[31m",), photo("gone\x1b[31m.jpg")),
     "unknown domain": Case(2, ("skech", "oil, sketch", "did you mean sketch"), domain("skech")),
     "missing token file": Case(2, ("no/x.tokens", "oil, sketch"), domain("no/x.tokens")),
