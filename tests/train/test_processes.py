@@ -1,16 +1,19 @@
 """Several processes that train one model, connected by gloo as torchrun would connect them."""
 
+import json
 import multiprocessing
 import os
 import re
 import signal
 import socket
+import subprocess
 import sys
 from dataclasses import replace
 
 import pytest
 
 from rs_runtime.contracts.errors import IncompatibleError, RefineStyleError
+from rs_train.checkpoint import load_model
 from rs_train.loop import run
 from tests.train.line import LOOP, Line, LineTask, Numbers
 
@@ -81,3 +84,27 @@ def test_not_a_number_in_one_process_stops_both(tmp_path):
 
 def test_a_batch_that_cannot_be_shared_is_refused(tmp_path):
     assert train_two(tmp_path, loop=replace(LOOP, batch_size=5)) == [2, 2]
+
+
+@pytest.mark.nightly
+def test_torchrun_trains_a_generator(tmp_path):
+    portraits = tmp_path / "portraits"
+    render = "-m rs_train.cli render --count 16 --size 32 --seed 3 --out"
+    subprocess.run([sys.executable, *render.split(), portraits], check=True)
+    channels = [f"--set={net}.channels=[8,8,8,8]" for net in ("generator", "discriminator")]
+    command = [
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node",
+        "2",
+        "-m",
+        "--",
+        "rs_train.cli",
+        "generator",
+    ]
+    command += ["--data", portraits, "--run", tmp_path / "run", "--out", tmp_path / "g.safetensors"]
+    command += [*channels, "--set=training.growth=[[32,0]]", "--set=loop.steps=2"]
+    subprocess.run([sys.executable, *command, "--set=loop.log_every=1"], check=True)
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [1, 2]
+    assert load_model(tmp_path / "g.safetensors").config.resolution == 32
