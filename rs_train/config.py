@@ -8,13 +8,17 @@ import typing
 from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from rs_runtime.contracts.errors import UsageError
 
 T = TypeVar("T")
+
+# Fields of these types are checked when a configuration is loaded.
+Positive = Annotated[int, Field(ge=1)]
+NotNegative = Annotated[int, Field(ge=0)]
 
 
 def load(cls: type[T], preset: str | Path, overrides: Iterable[str] = ()) -> T:

@@ -20,6 +20,7 @@ from torch.optim import Optimizer
 from rs_runtime.contracts.errors import NumericsError
 from rs_runtime.contracts.files import write_atomic
 from rs_train import processes
+from rs_train.config import NotNegative, Positive
 from rs_train.data import Pictures, batches
 from rs_train.records import environment
 from rs_train.run_log import Means, RunLog
@@ -40,12 +41,12 @@ class LoopConfig:
         licence: Of the trained weights, written into their files.
     """
 
-    steps: int
-    batch_size: int = 8
-    seed: int = 0
-    log_every: int = 20
-    sample_every: int = 500
-    checkpoint_every: int = 500
+    steps: Positive
+    batch_size: Positive = 8
+    seed: NotNegative = 0
+    log_every: Positive = 20
+    sample_every: NotNegative = 500
+    checkpoint_every: Positive = 500
     licence: str = "not stated"
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from rs_train.capture import CapturedStep, numbers
 from rs_train.checkpoint import save_model
+from rs_train.config import Positive
 from rs_train.data import ImageFolder
 from rs_train.devices import Precision, autocast, pick_device
 from rs_train.generator import Generator, PackedTokens
@@ -55,7 +56,7 @@ class InverterTraining:
     warmup: int = 0
     decay_from: float = 1.0
     clip_norm: float = 0.0
-    accumulate: int = 1
+    accumulate: Positive = 1
     l2: float = 1.0
     perceptual: float = 0.8
     identity: float = 0.1

@@ -47,3 +47,9 @@ def test_a_toml_file_is_a_preset(tmp_path):
 
 def test_presets_are_listed():
     assert "demo_generator" in presets()
+
+
+@pytest.mark.parametrize("override", ["loop.log_every=0", "loop.steps=-1", "loop.seed=-3"])
+def test_impossible_numbers_are_refused(override):
+    with pytest.raises(UsageError, match="greater than or equal"):
+        load(GeneratorRun, "demo_generator", [override])
