@@ -1,4 +1,6 @@
-// The inner operator as TensorRT plugins: rs::RefineEpilogue and rs::RefineEpilogueDense, version 1.
+// The inner operator as TensorRT plugins in namespace rs, version 1: RefineEpiloguePoint, -Box and
+// -Up, each also with -Dense. The geometry is part of the name, for a graph's function of that name
+// is what runs without the plugin, and a function's body cannot choose.
 //
 // Compiled from TensorRT's headers alone, 10.0 to 11.x; the library has no symbol of libnvinfer.
 // It is loaded by IPluginRegistry::loadLibrary, trtexec --dynamicPlugins or setPluginsToSerialize,
@@ -29,9 +31,10 @@ constexpr char kVersion[] = "1";
 constexpr float kSlope = 0.2f, kGain = 1.41421356f;
 constexpr int32_t kFailed = -1;
 
-// The two operators differ in the residual: rank L with P beside it, or in the output's channels.
+// The residual has rank L, with P beside it, or the output's channels.
 struct Signature {
   const char* name;
+  int32_t geometry;
   bool low_rank;
 
   int32_t inputs() const { return low_rank ? 6 : 5; }
@@ -41,30 +44,28 @@ struct Signature {
   int32_t noise() const { return low_rank ? 4 : 3; }
   int32_t bias() const { return low_rank ? 5 : 4; }
 };
-constexpr Signature kLowRank{"RefineEpilogue", true};
-constexpr Signature kDense{"RefineEpilogueDense", false};
+constexpr Signature kSignatures[] = {
+    {"RefineEpiloguePoint", RS_POINT, true}, {"RefineEpiloguePointDense", RS_POINT, false},
+    {"RefineEpilogueBox", RS_BOX, true},     {"RefineEpilogueBoxDense", RS_BOX, false},
+    {"RefineEpilogueUp", RS_UP, true},       {"RefineEpilogueUpDense", RS_UP, false},
+};
 
 // The node's attributes, all optional in a graph.
 struct Attributes {
-  int32_t geometry = RS_POINT;
   float slope = kSlope, gain = kGain;
-
-  bool valid() const { return geometry >= RS_POINT && geometry <= RS_UP; }
 };
 
 std::optional<Attributes> read_attributes(const PluginFieldCollection* fields) {
   Attributes read;
   for (int32_t i = 0; fields != nullptr && i < fields->nbFields; ++i) {
     const PluginField& field = fields->fields[i];
-    const bool geometry = std::strcmp(field.name, "geometry") == 0;
     const bool slope = std::strcmp(field.name, "slope") == 0;
-    if (!geometry && !slope && std::strcmp(field.name, "gain") != 0) continue;
-    const PluginFieldType wanted = geometry ? PluginFieldType::kINT32 : PluginFieldType::kFLOAT32;
-    if (field.type != wanted || field.length != 1 || field.data == nullptr) return std::nullopt;
-    void* target = geometry ? static_cast<void*>(&read.geometry) : slope ? &read.slope : &read.gain;
-    std::memcpy(target, field.data, 4);
+    if (!slope && std::strcmp(field.name, "gain") != 0) continue;
+    if (field.type != PluginFieldType::kFLOAT32 || field.length != 1) return std::nullopt;
+    if (field.data == nullptr) return std::nullopt;
+    std::memcpy(slope ? &read.slope : &read.gain, field.data, sizeof(float));
   }
-  return read.valid() ? std::optional<Attributes>(read) : std::nullopt;
+  return read;
 }
 
 int64_t volume(const Dims& dims) {
@@ -80,12 +81,11 @@ class RefineEpiloguePlugin final : public IPluginV3,
  public:
   RefineEpiloguePlugin(const Signature& signature, const Attributes& attributes)
       : signature_(signature), attributes_(attributes) {
-    std::snprintf(timing_cache_id_, sizeof timing_cache_id_, "g%da%.9gn%.9g", attributes.geometry,
+    std::snprintf(timing_cache_id_, sizeof timing_cache_id_, "a%.9gg%.9g",
                   double(attributes.slope), double(attributes.gain));
-    fields_[0] = PluginField("geometry", &attributes_.geometry, PluginFieldType::kINT32, 1);
-    fields_[1] = PluginField("slope", &attributes_.slope, PluginFieldType::kFLOAT32, 1);
-    fields_[2] = PluginField("gain", &attributes_.gain, PluginFieldType::kFLOAT32, 1);
-    collection_ = {3, fields_};
+    fields_[0] = PluginField("slope", &attributes_.slope, PluginFieldType::kFLOAT32, 1);
+    fields_[1] = PluginField("gain", &attributes_.gain, PluginFieldType::kFLOAT32, 1);
+    collection_ = {2, fields_};
   }
   // The collection points into the object, so copies are made from the attributes.
   RefineEpiloguePlugin(const RefineEpiloguePlugin&) = delete;
@@ -126,7 +126,7 @@ class RefineEpiloguePlugin final : public IPluginV3,
     const bool counts = input_count == signature_.inputs() && output_count == 1;
     if (!counts || shape_input_count != 0 || inputs[0].nbDims != 4) return kFailed;
     outputs[0] = inputs[0];
-    if (attributes_.geometry == RS_UP) {
+    if (signature_.geometry == RS_UP) {
       const IDimensionExpr* one = builder.constant(1);
       for (int32_t i = 2; i < 4; ++i) {
         outputs[0].d[i] = builder.operation(DimensionOperation::kSUB, *inputs[0].d[i], *one);
@@ -187,7 +187,7 @@ class RefineEpiloguePlugin final : public IPluginV3,
     op.dtype = dtype_of(inputs[0].type);
     op.layout =
         inputs[0].format == TensorFormat::kLINEAR ? RS_CHANNELS_FIRST : RS_CHANNELS_LAST;
-    op.geometry = attributes_.geometry;
+    op.geometry = signature_.geometry;
     op.slope = attributes_.slope;
     op.gain = attributes_.gain;
     return rs_refine_epilogue(&op, stream) == RS_OK ? 0 : kFailed;
@@ -219,7 +219,7 @@ class RefineEpiloguePlugin final : public IPluginV3,
     const Dims &base = inputs[0].dims, &residual = inputs[1].dims, &result = output.dims;
     if (base.nbDims != 4 || residual.nbDims != 4 || result.nbDims != 4) return false;
     const int64_t n = result.d[0], c = result.d[1];
-    const int64_t edge = attributes_.geometry == RS_UP ? 1 : 0;
+    const int64_t edge = signature_.geometry == RS_UP ? 1 : 0;
     bool agree = base.d[0] == n && base.d[1] == c && residual.d[0] == n;
     for (int32_t i = 2; i < 4; ++i) {
       agree = agree && base.d[i] == result.d[i] + edge;
@@ -240,17 +240,16 @@ class RefineEpiloguePlugin final : public IPluginV3,
   const Signature& signature_;
   Attributes attributes_;
   char timing_cache_id_[64];  // no allocation: clone() must not throw
-  PluginField fields_[3];
+  PluginField fields_[2];
   PluginFieldCollection collection_;
 };
 
 class RefineEpilogueCreator final : public IPluginCreatorV3One {
  public:
   explicit RefineEpilogueCreator(const Signature& signature) : signature_(signature) {
-    fields_[0] = PluginField("geometry", nullptr, PluginFieldType::kINT32, 1);
-    fields_[1] = PluginField("slope", nullptr, PluginFieldType::kFLOAT32, 1);
-    fields_[2] = PluginField("gain", nullptr, PluginFieldType::kFLOAT32, 1);
-    collection_ = {3, fields_};
+    fields_[0] = PluginField("slope", nullptr, PluginFieldType::kFLOAT32, 1);
+    fields_[1] = PluginField("gain", nullptr, PluginFieldType::kFLOAT32, 1);
+    collection_ = {2, fields_};
   }
 
   // The phases differ in nothing: what a graph gives and what an engine kept are the same fields.
@@ -267,7 +266,7 @@ class RefineEpilogueCreator final : public IPluginCreatorV3One {
 
  private:
   const Signature& signature_;
-  PluginField fields_[3];
+  PluginField fields_[2];
   PluginFieldCollection collection_;
 };
 
@@ -276,9 +275,13 @@ class RefineEpilogueCreator final : public IPluginCreatorV3One {
 
 // TensorRT looks these two up by name when it loads the library.
 extern "C" RS_EXPORT nvinfer1::IPluginCreatorInterface* const* getCreators(int32_t& count) {
-  static rs::RefineEpilogueCreator low_rank(rs::kLowRank), dense(rs::kDense);
-  static nvinfer1::IPluginCreatorInterface* const creators[] = {&low_rank, &dense};
-  count = 2;
+  using Creator = rs::RefineEpilogueCreator;
+  static Creator made[] = {Creator(rs::kSignatures[0]), Creator(rs::kSignatures[1]),
+                           Creator(rs::kSignatures[2]), Creator(rs::kSignatures[3]),
+                           Creator(rs::kSignatures[4]), Creator(rs::kSignatures[5])};
+  static nvinfer1::IPluginCreatorInterface* const creators[] = {&made[0], &made[1], &made[2],
+                                                                &made[3], &made[4], &made[5]};
+  count = 6;
   return creators;
 }
 

@@ -171,16 +171,17 @@ void run_phase(IPluginV3& plugin, const Tensors& tensors, void* const* pointers)
 
 extern "C" const char* drive_failure() { return failure.c_str(); }
 
-// `sizes` holds nine numbers a tensor: how many dimensions, then they; `types` counts float32,
-// float16, bfloat16; `vectors` says which lie in vectors of eight channels; the output comes last.
-extern "C" int drive(const char* path, const char* name, int32_t geometry, float slope, float gain,
+// `whole` gives the slope as an integer, which is wrong. `sizes` holds nine numbers a tensor: how
+// many dimensions, then they; `types` counts float32, float16, bfloat16; `vectors` says which lie in
+// vectors of eight channels; the output comes last.
+extern "C" int drive(const char* path, const char* name, float slope, float gain, int32_t whole,
                      int32_t tensor_count, const int64_t* sizes, const int32_t* types,
                      const int32_t* vectors, void* const* pointers) {
   try {
     void* library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     expect(library != nullptr, std::string("dlopen: ") + (library ? "" : dlerror()));
     IPluginCreatorV3One* creator = creator_of(library, name);
-    expect(creator->getFieldNames()->nbFields == 3, "the number of attributes");
+    expect(creator->getFieldNames()->nbFields == 2, "the number of attributes");
     Tensors tensors;
     for (int32_t i = 0; i < tensor_count; ++i, sizes += 9) {
       PluginTensorDesc desc{};
@@ -190,9 +191,10 @@ extern "C" int drive(const char* path, const char* name, int32_t geometry, float
       desc.format = vectors[i] ? TensorFormat::kHWC8 : TensorFormat::kLINEAR;
       tensors.descs.push_back(desc);
     }
-    const PluginField fields[] = {{"geometry", &geometry, PluginFieldType::kINT32, 1},
-                                  {"slope", &slope, PluginFieldType::kFLOAT32, 1},
-                                  {"gain", &gain, PluginFieldType::kFLOAT32, 1}};
+    const PluginFieldType kind = whole ? PluginFieldType::kINT32 : PluginFieldType::kFLOAT32;
+    const PluginField fields[] = {{"slope", &slope, kind, 1},
+                                  {"gain", &gain, PluginFieldType::kFLOAT32, 1},
+                                  {"plugin_namespace", "rs", PluginFieldType::kCHAR, 2}};
     const PluginFieldCollection given{3, fields};
     std::unique_ptr<IPluginV3> first(creator->createPlugin("node", &given, TensorRTPhase::kBUILD));
     expect(first != nullptr, "createPlugin");

@@ -44,7 +44,7 @@ def built(
 
 
 def drive(
-    built: tuple[ctypes.CDLL, Path], case: LayerCase, geometry: int | None = None
+    built: tuple[ctypes.CDLL, Path], case: LayerCase, integer_slope: bool = False
 ) -> tuple[str, float]:
     """Return what failed ("" for nothing), and the error relative to the oracle's result."""
     driver, plugin = built
@@ -66,10 +66,10 @@ def drive(
     vectors = [last and i in maps for i in range(len(shapes))]
     failed = driver.drive(
         str(plugin).encode(),
-        b"RefineEpilogueDense" if case.dense else b"RefineEpilogue",
-        library.GEOMETRIES[case.geometry] if geometry is None else geometry,
+        f"RefineEpilogue{case.geometry.title()}{'Dense' if case.dense else ''}".encode(),
         ctypes.c_float(SLOPE),
         ctypes.c_float(GAIN),
+        integer_slope,
         len(shapes),
         (ctypes.c_int64 * (9 * len(shapes)))(*np.ravel(sizes).tolist()),
         (ctypes.c_int32 * len(shapes))(*types),
@@ -105,8 +105,8 @@ def test_vectors_of_channels_are_refused_where_they_do_not_fit(
     assert drive(built, case)[0].startswith("format refused")
 
 
-def test_unknown_geometry_makes_no_plugin(built: tuple[ctypes.CDLL, Path]) -> None:
-    assert drive(built, LayerCase(), geometry=3)[0] == "createPlugin"
+def test_attribute_of_another_type_makes_no_plugin(built: tuple[ctypes.CDLL, Path]) -> None:
+    assert drive(built, LayerCase(), integer_slope=True)[0] == "createPlugin"
 
 
 def test_library_needs_nothing_of_nvinfer(built: tuple[ctypes.CDLL, Path]) -> None:
