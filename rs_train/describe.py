@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from rs_runtime.contracts.errors import IncompatibleError
 from rs_train.domains.parameterisation import TokenParameterisation
 from rs_train.generator import Generator, GeneratorConfig
 from rs_train.generator.mapping import Mapping as MappingNetwork
@@ -109,15 +108,10 @@ def describe_inverter(model: str, network: Network, generator: GeneratorConfig) 
         generator: The generator that it is for.
 
     Raises:
-        IncompatibleError: Sizes that do not fit together.
+        UsageError: Sizes that do not fit together.
     """
     with FakeTensorMode():
-        try:
-            inverter = build(model, network, generator)
-        except ValueError as error:
-            raise IncompatibleError(
-                f"the sizes of this {model} do not fit together", found=str(error)
-            ) from error
+        inverter = build(model, network, generator)
         image = torch.zeros(1, 3, network.image_size, network.image_size)
         inputs = _inputs(inverter, image, generator)
         parts = _count(inverter, _layout(inverter, model), inputs)

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import nn
 
+from rs_runtime.contracts.errors import UsageError
 from rs_train.generator import GeneratorConfig
 from rs_train.inverters.e4e import E4E
 from rs_train.inverters.one_stage import OneStage, OneStageConfig
@@ -54,9 +55,16 @@ def build(model: str, network: Network, generator: GeneratorConfig) -> nn.Module
         generator: The generator whose latents it finds.
 
     Raises:
-        ValueError: Sizes that do not fit together.
+        UsageError: Sizes that do not fit together.
     """
-    return BUILDERS[model](network, generator)
+    try:
+        return BUILDERS[model](network, generator)
+    except ValueError as error:
+        raise UsageError(
+            f"the sizes of this {model} do not fit together",
+            found=str(error),
+            hint="change them in section network of the preset",
+        ) from error
 
 
 def _sides(network: Network) -> dict[str, Any]:

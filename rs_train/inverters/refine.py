@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from rs_train.inverters.attention import GroupedDecoderLayer
 from rs_train.inverters.pooling import middle_rows, pool_to
-from rs_train.inverters.style_transformer import StyleTransformer
 from rs_train.inverters.trunk import Channels, FeaturePyramid, check_sides
 
 FFHQ_CONVS = (
@@ -132,13 +131,16 @@ class Refiner(nn.Module):
         )
 
     @torch.no_grad()
-    def start_from(self, base: StyleTransformer) -> None:
-        """Copy the trunk and the laterals of the base inverter, which read the same photos.
+    def start_from(self, base: nn.Module) -> None:
+        """Copy the trunk and the laterals of a base inverter, which read the same photos.
 
         Of the input layer the half that sees the image is copied; the half that sees the first
         inversion keeps its random start, as in ReStyle. The published refiner starts from an
         ArcFace trunk. The decoder layers stay as they are: the base inverter's have learnt to make
         its queries alike, and tokens that are alike give a residual of rank 1.
+
+        Args:
+            base: Any with a feature pyramid: StyleTransformer, pSp, e4e.
 
         Raises:
             ValueError: The base inverter has other widths.

@@ -5,7 +5,7 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from rs_runtime.contracts.errors import IncompatibleError, UsageError
+from rs_runtime.contracts.errors import UsageError
 from rs_train.cli.describe import _MODEL_OF, command
 from rs_train.config import presets
 
@@ -113,7 +113,7 @@ def test_every_shipped_preset_of_a_model_can_be_counted():
 def test_what_cannot_be_counted_is_named(tmp_path):
     with pytest.raises(UsageError, match="does not tell"):
         describe("demo_clip")
-    with pytest.raises(IncompatibleError, match="do not fit together"):
+    with pytest.raises(UsageError, match="do not fit together"):
         describe("ffhq_two_stage", "--set", "network.refined_layers=18")
     own = tmp_path / "mine.toml"
     own.write_text("[network]\nimage_size = 128\n[loop]\nsteps = 1\n")
