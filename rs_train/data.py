@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from rs_runtime.contracts.errors import MalformedFileError, UsageError
+from rs_train.pixels import from_levels
 from rs_train.processes import count, rank
 
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".webp"}
@@ -75,7 +76,7 @@ class ImageFolder:
 
     def images(self, indices: Sequence[int]) -> Tensor:
         """Return float32 [N, 3, S, S] in [-1, 1] of items."""
-        return torch.from_numpy(self.pixels(indices)).permute(0, 3, 1, 2).float() / 127.5 - 1
+        return from_levels(torch.from_numpy(self.pixels(indices)).permute(0, 3, 1, 2))
 
     def batch(self, indices: Sequence[int]) -> dict[str, Tensor]:
         """Return items as the training loop takes them."""

@@ -1,14 +1,14 @@
 """Grids of pictures for sample files."""
 
 import numpy as np
-import torch
 from torch import Tensor
+
+from rs_train.pixels import to_levels
 
 
 def to_pixels(images: Tensor) -> np.ndarray:
     """Turn images [N, 3, H, W] in [-1, 1] into uint8 [N, H, W, 3]."""
-    pixels = ((images.detach().float() + 1) * 127.5).clamp(0, 255).round().to(torch.uint8)
-    return pixels.permute(0, 2, 3, 1).cpu().numpy()
+    return to_levels(images).permute(0, 2, 3, 1).cpu().numpy()
 
 
 def grid(pixels: np.ndarray, columns: int) -> np.ndarray:

@@ -9,6 +9,7 @@ from torch import Tensor
 from rs_train.devices import Precision, autocast
 from rs_train.domains.codes import Codes
 from rs_train.generator import Generator, PackedTokens
+from rs_train.pixels import from_levels, to_levels
 
 _BATCH = 16
 
@@ -85,7 +86,7 @@ class HeadPool:
     def take(self, index: Tensor) -> Heads:
         """The heads `index`: first the random ones, then the portraits."""
         codes = self.codes[index]
-        image = self.image[index].float() / 127.5 - 1
+        image = from_levels(self.image[index])
         return Heads(codes.w_plus, codes.tokens, image)
 
     def draw(self, count: int) -> Heads:
@@ -128,5 +129,5 @@ def _synthesize(generator: Generator, codes: Codes, precision: Precision) -> Ten
         part = codes[slice(start, start + _BATCH)]
         with autocast(part.w_plus.device, precision):
             image = generator.synthesis(part.w_plus, part.tokens)
-        pictures.append(((image.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8))
+        pictures.append(to_levels(image))
     return torch.cat(pictures)

@@ -1,5 +1,6 @@
 """Distances between pairs of pictures, one number a pair."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import torch
@@ -39,9 +40,14 @@ def feature_distance(network: FeatureNetwork, a: Tensor, b: Tensor) -> Tensor:
 
     Source: Zhang et al. 2018 (LPIPS), Eq. 1, without its learnt channel weights.
     """
+    return map_distance(network.features(a), network.features(b))
+
+
+def map_distance(a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
+    """`feature_distance` of maps [N, C_l, h_l, w_l]; [N] in [0, 4], computed in fp32."""
     distances = [
         (unit_channels(x) - unit_channels(y)).square().sum(dim=1).mean(dim=(1, 2))
-        for x, y in zip(network.features(a), network.features(b), strict=True)
+        for x, y in zip(a, b, strict=True)
     ]
     return torch.stack(distances).mean(dim=0)
 

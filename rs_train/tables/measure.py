@@ -15,6 +15,7 @@ from rs_train.metrics.distances import (
 )
 from rs_train.metrics.frechet import frechet_embedding_distance, kernel_distance
 from rs_train.perceptual.metric import MetricNetwork
+from rs_train.pixels import from_levels, to_levels
 
 BATCH = 32
 
@@ -86,4 +87,4 @@ def measure(
 
 def quantised(image: Tensor) -> Tensor:
     """What a user gets to see: clamped to [-1, 1] and rounded to 8 bits, as floats again."""
-    return ((image.clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1
+    return from_levels(to_levels(image))

@@ -6,7 +6,8 @@ from torch import Tensor
 
 from rs_train.losses.identity import embedding_distance, identity_loss
 from rs_train.losses.l2 import l2_loss
-from rs_train.losses.perceptual import feature_distance, perceptual_loss
+from rs_train.losses.perceptual import perceptual_loss
+from rs_train.metrics.distances import map_distance
 
 
 class Judge:
@@ -25,25 +26,25 @@ def test_l2_is_the_mean_square_in_fp32():
     assert l2_loss(a.bfloat16(), b.bfloat16()).dtype == torch.float32
 
 
-def test_feature_distance_follows_the_angle_alone():
+def test_map_distance_follows_the_angle_alone():
     a = torch.zeros(1, 2, 3, 3)
     a[:, 0] = 5.0
     orthogonal = a.flip(1) * 7
-    assert feature_distance([a, a], [a * 9, a * 2]).item() == pytest.approx(0, abs=1e-6)
-    assert feature_distance([a], [orthogonal]).item() == pytest.approx(2, abs=1e-5)
-    assert feature_distance([a], [-a]).item() == pytest.approx(4, abs=1e-5)
-    assert feature_distance([a, a], [orthogonal, a]).item() == pytest.approx(1, abs=1e-5)
+    assert map_distance([a, a], [a * 9, a * 2]).item() == pytest.approx(0, abs=1e-6)
+    assert map_distance([a], [orthogonal]).item() == pytest.approx(2, abs=1e-5)
+    assert map_distance([a], [-a]).item() == pytest.approx(4, abs=1e-5)
+    assert map_distance([a, a], [orthogonal, a]).item() == pytest.approx(1, abs=1e-5)
 
 
-def test_feature_distance_survives_dead_features():
+def test_map_distance_survives_dead_features():
     dead = torch.zeros(1, 2, 3, 3, requires_grad=True)
-    feature_distance([dead], [torch.ones(1, 2, 3, 3)]).backward()
+    map_distance([dead], [torch.ones(1, 2, 3, 3)]).sum().backward()
     assert dead.grad.isfinite().all()
 
 
-def test_feature_distance_refuses_unequal_lists():
+def test_map_distance_refuses_unequal_lists():
     with pytest.raises(ValueError, match="zip"):
-        feature_distance([torch.ones(1, 2, 3, 3)], [])
+        map_distance([torch.ones(1, 2, 3, 3)], [])
 
 
 def test_embedding_distance_is_one_minus_cosine():
