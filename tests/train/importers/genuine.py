@@ -86,6 +86,8 @@ def _values(key: str, shape: list[int], rng: torch.Generator) -> Tensor:
         return 1 + 0.1 * noise
     if ".style." in key:  # the mapping network, whose learning rate is 0.01
         return noise * (100 if key.endswith("weight") else 10)
+    if "to_rgb" in key and key.endswith("conv.weight"):
+        return 0.1 * noise  # the sum of the sizes' images then lies about [-1, 1]
     if "noise.weight" in key or key.endswith(("bias", "running_mean")):
         return 0.1 * noise
     if len(shape) == 1:  # of norms, and slopes
