@@ -25,7 +25,8 @@ from rs_runtime.reference import BLUR_TAPS
 
 # The largest output of a layer whose weights stay constant in the `cpu` form. Larger maps have many
 # pixels and few kernel numbers: building the kernel costs less there than a second path over the
-# map. Measured layer by layer by benchmarks/layers.py.
+# map. benchmarks/layers.py measures every layer in both forms: up to this size the first takes less
+# time at every rank and precision (benchmarks/results/layers-2026-11-20.json).
 CONSTANT_UP_TO = 16
 
 # d^-2 = sum_i (s_i^2 sum W0^2 + 2 s_i dW[o,i] sum W0 + k^2 dW[o,i]^2) + 1e-8, with the sums over

@@ -1,0 +1,114 @@
+"""Every refined layer in each form, timed inside the whole network: the reason for the `cpu` form.
+
+    python benchmarks/layers.py --size 1024 --json FILE
+
+A form's graph runs with OpenVINO's counters on; a layer's time is the sum over its nodes of the
+least time over the rounds. Weights are random.
+"""
+
+import argparse
+import json
+import sys
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks import cpu_forms
+from rs_export import forms
+from rs_runtime.contracts.layers import LayerTable
+from rs_runtime.diagnostics.machine import machine_facts
+
+FORMS = {
+    "unrefined, constant weights": cpu_forms.plain_constant,
+    "low_rank": forms.low_rank,
+    "materialised": forms.materialised,
+}
+RANKS = (32, 288)
+PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
+
+
+def main() -> None:
+    """Parse the options, time every layer, print the table and write the figures."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--size", type=int, default=1024)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=6)
+    options = parser.parse_args()
+    generator = cpu_forms.random_generator(options.size)
+    model = cpu_forms.intermediate(generator)
+    layers: dict[str, dict[str, float]] = defaultdict(dict)
+    for name, form in FORMS.items():
+        graph = cpu_forms.graph(model, form)
+        for rank in (1,) if name.startswith("unrefined") else RANKS:
+            inputs = cpu_forms.random_inputs(generator, 1, rank)
+            for precision, hint in PRECISIONS.items():
+                print(f"{name}, rank {rank}, {precision}", file=sys.stderr)
+                found = layer_times(graph, inputs, hint, options.threads, options.rounds)
+                for layer, spent in found.items():
+                    layers[layer][f"{name} {rank} {precision}"] = round(spent, 3)
+    report = {
+        "unit": "ms",
+        "constant_up_to": forms.CONSTANT_UP_TO,
+        "layers": layers,
+        "cheaper_form": cheaper(generator.table, layers),
+        "size": options.size,
+        "threads": options.threads,
+        "rounds": options.rounds,
+        "weights": "random",
+        "machine": machine_facts(),
+    }
+    text = json.dumps(report, indent=2)
+    print(text)
+    if options.json is not None:
+        options.json.write_text(text + "\n", encoding="utf-8")
+
+
+def layer_times(
+    graph: bytes, inputs: dict[str, np.ndarray], hint: str, threads: int, rounds: int
+) -> dict[str, float]:
+    """Milliseconds by layer; "others" has what belongs to no refined layer alone."""
+    import openvino
+
+    core = openvino.Core()
+    config: dict[str, Any] = {
+        "INFERENCE_PRECISION_HINT": hint,
+        "INFERENCE_NUM_THREADS": str(threads),
+        "NUM_STREAMS": "1",
+        "PERF_COUNT": "YES",
+    }
+    request = core.compile_model(core.read_model(graph, b""), "CPU", config).create_infer_request()
+    least: dict[str, float] = {}
+    for _ in range(rounds + 1):  # the first round compiles kernels for this rank
+        request.infer(inputs)
+        for node in request.profiling_info:
+            spent = node.real_time.total_seconds() * 1000
+            least[node.node_name] = min(spent, least.get(node.node_name, np.inf))
+    layers: dict[str, float] = defaultdict(float)
+    for node, spent in least.items():
+        name = ".".join(node.split(".")[:2])
+        layers[name if name.startswith("b") and ".conv" in name else "others"] += spent
+    return dict(layers)
+
+
+def cheaper(table: LayerTable, layers: dict[str, dict[str, float]]) -> dict[str, dict[str, str]]:
+    """Which of the two refined forms took less time, by layer, rank and precision."""
+    found: dict[str, dict[str, str]] = {}
+    for layer in table.convs:
+        own = layers[layer.name]
+        found[layer.name] = {
+            f"{rank} {precision}": min(
+                ("low_rank", "materialised"), key=lambda form: own[f"{form} {rank} {precision}"]
+            )
+            for rank in RANKS
+            for precision in PRECISIONS
+        }
+    return found
+
+
+if __name__ == "__main__":
+    main()

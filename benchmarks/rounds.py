@@ -1,0 +1,47 @@
+"""Ratios within one run: all arms take turns, so that a slow moment of the machine hits each."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+Arm = Callable[[], object]
+
+
+def take_turns(arms: Mapping[str, Arm], rounds: int, tell: Callable[[str], None]) -> dict[str, Any]:
+    """Warm every arm up, then time each once a round.
+
+    Returns:
+        Seconds of every round by arm.
+    """
+    for name, arm in arms.items():
+        tell(f"warming up {name}")
+        arm()
+    seconds: dict[str, list[float]] = {name: [] for name in arms}
+    for turn in range(rounds):
+        tell(f"round {turn + 1} of {rounds}")
+        for name, arm in arms.items():
+            begun = time.perf_counter()
+            arm()
+            seconds[name].append(time.perf_counter() - begun)
+    return {name: [round(value, 5) for value in values] for name, values in seconds.items()}
+
+
+def medians(seconds: Mapping[str, list[float]]) -> dict[str, float]:
+    """Median seconds by arm."""
+    return {name: round(float(np.median(values)), 5) for name, values in seconds.items()}
+
+
+def ratio(seconds: Mapping[str, list[float]], above: str, below: str) -> float | None:
+    """Median over the rounds of one arm's time by another's; None where one was not run."""
+    if above not in seconds or below not in seconds:
+        return None
+    quotient = np.array(seconds[above]) / np.array(seconds[below])
+    return round(float(np.median(quotient)), 4)
+
+
+def fastest(seconds: Mapping[str, list[float]], names: list[str]) -> str | None:
+    """The arm of the least median among those that were run."""
+    there = [name for name in names if name in seconds]
+    return min(there, key=lambda name: float(np.median(seconds[name])), default=None)

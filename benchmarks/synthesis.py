@@ -1,0 +1,229 @@
+"""The refined synthesis at full size against its peers, in one run on the CPU.
+
+    python benchmarks/synthesis.py --size 1024 --json FILE
+
+Weights are random. Every arm computes one picture of the published network (or a batch where it
+says so); arms take turns, and a ratio is the median of the rounds' quotients. `vs_X` above 1 means
+that ours is faster.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks import cpu_forms
+from benchmarks.rounds import Arm, fastest, medians, ratio, take_turns
+from rs_export import forms
+from rs_runtime.contracts.manifest import Variant
+from rs_runtime.diagnostics.machine import machine_facts, peak_memory
+from rs_runtime.engines.select import Chosen, installed, open_engine
+from rs_runtime.mixing import PackedTokens, take
+from rs_train.generator import Generator
+from rs_train.generator import PackedTokens as TorchTokens
+
+RANK, RANK_WITH_DOMAIN = 32, 288
+BATCH = 8
+UNREFINED = ("constant weights", "by the rule")
+DEFINITIONS = {
+    "vs_pytorch_eager_fp32": "eager grouped convolution fp32, refined / ours, OpenVINO fp32",
+    "vs_pytorch_eager_bf16": "eager grouped convolution fp32, refined / ours, OpenVINO bf16",
+    "vs_best_pytorch_fp32": "torch.compile + freezing, unrefined fp32 / ours, OpenVINO fp32",
+    "vs_best_pytorch_bf16": "torch.compile + freezing, unrefined bf16 / ours, OpenVINO bf16",
+    "vs_naive_onnx_fp32": "kernels built as the equations say, ONNX Runtime / ours, OpenVINO fp32",
+    "overhead_rank_32": "ours at rank 32 / the same engine's fastest unrefined graph - 1, fp32",
+    "overhead_rank_288": "the same at rank 288",
+    "batch8_mixed_ratio": "a picture of a batch of 8 with 8 mixes / of 8 with one mix, fp32",
+}
+_BEST_FP32, _BEST_BF16 = "compiled unrefined fp32", "compiled unrefined bf16"
+
+
+def main() -> None:
+    """Parse the options, run the arms, print and write the figures."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--size", type=int, default=1024, help="128, 256, 512 or 1024")
+    parser.add_argument("--json", type=Path, help="where the figures go")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--skip", default="", help="arms to leave out, by a part of their names")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    arms = _arms(options.size, options.threads)
+    unwanted = [part for part in options.skip.split(",") if part]
+    arms = {n: arm for n, arm in arms.items() if not any(part in n for part in unwanted)}
+    seconds = take_turns(arms, options.rounds, lambda line: print(line, file=sys.stderr))
+    report = figures(seconds) | {
+        "size": options.size,
+        "threads": options.threads,
+        "weights": "random",
+        "median_s": medians(seconds),
+        "seconds": seconds,
+        "peak_memory_mb": round(peak_memory() / 1e6),
+        "definitions": DEFINITIONS,
+        "machine": machine_facts(),
+    }
+    text = json.dumps(report, indent=2)
+    print(text)
+    if options.json is not None:
+        options.json.write_text(text + "\n", encoding="utf-8")
+
+
+def figures(seconds: dict[str, list[float]]) -> dict[str, Any]:
+    """The ratios that documents quote; None where an arm was not run."""
+    ours, bf16 = f"openvino rank {RANK}", f"openvino-bf16 rank {RANK}"
+    found = {
+        "vs_pytorch_eager_fp32": ratio(seconds, "eager refined fp32", ours),
+        "vs_pytorch_eager_bf16": ratio(seconds, "eager refined fp32", bf16),
+        "vs_best_pytorch_fp32": ratio(seconds, _BEST_FP32, ours),
+        "vs_best_pytorch_bf16": ratio(seconds, _BEST_BF16, bf16),
+        "vs_naive_onnx_fp32": ratio(seconds, "naive onnx fp32", ours),
+        "vs_naive_onnx_fp32_same_engine": ratio(seconds, "naive onnx fp32", f"cpu rank {RANK}"),
+    }
+    overheads = {
+        f"{provider} rank {rank}": _overhead(seconds, provider, rank)
+        for provider in ("openvino", "openvino-bf16", "cpu")
+        for rank in (RANK, RANK_WITH_DOMAIN)
+    }
+    found["overhead_rank_32"] = overheads[f"openvino rank {RANK}"]
+    found["overhead_rank_288"] = overheads[f"openvino rank {RANK_WITH_DOMAIN}"]
+    found["batch8_mixed_ratio"] = ratio(seconds, "batch 8 mixed", "batch 8 of one mix")
+    return found | {"overheads": overheads}
+
+
+def _overhead(seconds: dict[str, list[float]], provider: str, rank: int) -> float | None:
+    base = fastest(seconds, [f"{provider} unrefined, {how}" for how in UNREFINED])
+    quotient = None if base is None else ratio(seconds, f"{provider} rank {rank}", base)
+    return None if quotient is None else round(quotient - 1, 4)
+
+
+def _arms(size: int, threads: int) -> dict[str, Arm]:
+    generator = cpu_forms.random_generator(size)
+    arms = _pytorch_arms(generator)
+    model = cpu_forms.intermediate(generator)
+    files = {
+        "naive": cpu_forms.graph(model, cpu_forms.naive),
+        "ours": cpu_forms.graph(model, forms.cpu),
+        UNREFINED[0]: cpu_forms.graph(model, cpu_forms.plain_constant),
+        UNREFINED[1]: cpu_forms.graph(model, cpu_forms.plain_cpu),
+    }
+    feeds = {
+        rank: cpu_forms.random_inputs(generator, 1, rank) for rank in (1, RANK, RANK_WITH_DOMAIN)
+    }
+    arms["naive onnx fp32"] = _runner("cpu", files["naive"], feeds[RANK], threads)
+    for provider in ("cpu", "openvino", "openvino-bf16"):
+        if provider not in installed()[0]:
+            continue
+        for how in UNREFINED:
+            run = _runner(provider, files[how], feeds[1], threads)
+            arms[f"{provider} unrefined, {how}"] = run
+        engine = _opened(provider, files["ours"], threads, feeds[RANK])
+        for rank in (RANK, RANK_WITH_DOMAIN):
+            arms[f"{provider} rank {rank}"] = _bound(engine.run, feeds[rank])
+        if provider == "openvino":
+            arms |= _batch_arms(generator, engine.run)
+    return arms
+
+
+def _batch_arms(generator: Generator, run: Callable[..., Any]) -> dict[str, Arm]:
+    """Eight pictures: all in one domain, or each in a mix of its own whose rank differs."""
+    one = cpu_forms.random_inputs(generator, BATCH, RANK_WITH_DOMAIN)
+    mixed = {name: value.copy() for name, value in one.items()}
+    for sample in range(BATCH):  # ranks from 32 (no domain) up to 288
+        used = RANK + sample * (RANK_WITH_DOMAIN - RANK) // (BATCH - 1)
+        mixed["P"][sample, used:] = 0
+
+    def pictures(inputs: dict[str, np.ndarray]) -> Arm:
+        w_plus = inputs["w_plus"]
+        tokens = PackedTokens(*(inputs[name] for name in PackedTokens._fields))
+
+        def work() -> None:
+            for n in range(BATCH):
+                rows = slice(n, n + 1)
+                run({"w_plus": w_plus[rows], **take(tokens, rows)._asdict()})
+
+        return work
+
+    return {"batch 8 of one mix": pictures(one), "batch 8 mixed": pictures(mixed)}
+
+
+def _pytorch_arms(generator: Generator) -> dict[str, Arm]:
+    inputs = cpu_forms.random_inputs(generator, 4, RANK)
+    tensors = {name: torch.from_numpy(value) for name, value in inputs.items()}
+    synthesis = generator.synthesis
+    synthesis.form = "materialised"
+
+    def eager(batch: int, bf16: bool) -> Arm:
+        rows = {name: value[:batch] for name, value in tensors.items()}
+        tokens = TorchTokens(*(rows[name] for name in TorchTokens._fields))
+
+        def work() -> None:
+            with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+                synthesis(rows["w_plus"], tokens)
+
+        return work
+
+    return {
+        "eager refined fp32": eager(1, False),
+        "eager refined bf16": eager(1, True),
+        "eager refined fp32, batch 4": eager(4, False),
+        _BEST_FP32: _compiled(generator, tensors["w_plus"][:1], False),
+        _BEST_BF16: _compiled(generator, tensors["w_plus"][:1], True),
+    }
+
+
+class _Unrefined(torch.nn.Module):
+    """Constant weights, no tokens: the form of PyTorch that compiles best."""
+
+    def __init__(self, generator: Generator) -> None:
+        super().__init__()
+        self.synthesis = generator.synthesis
+
+    def forward(self, w_plus: torch.Tensor) -> torch.Tensor:
+        self.synthesis.form = "factorised"
+        try:
+            return self.synthesis(w_plus)
+        finally:
+            self.synthesis.form = "materialised"
+
+
+def _compiled(generator: Generator, w_plus: torch.Tensor, bf16: bool) -> Arm:
+    import torch._inductor.config as inductor
+
+    inductor.freezing = True
+    network = torch.compile(_Unrefined(generator).eval(), dynamic=False)
+
+    def work() -> None:
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            network(w_plus)
+
+    return work
+
+
+def _opened(provider: str, graph: bytes, threads: int, feeds: dict[str, np.ndarray]) -> Any:
+    engine = "onnxruntime" if provider == "cpu" else "openvino"
+    precision = "bf16" if provider == "openvino-bf16" else "fp32"
+    shapes = {
+        name: [1, "L", value.shape[2]] if name in ("P", "Q") else list(value.shape)
+        for name, value in feeds.items()
+    }
+    chosen = Chosen(Variant("synthesis.onnx", engine, precision, "cpu", 1), graph, shapes)
+    return open_engine(provider, "synthesis", chosen, threads)
+
+
+def _runner(provider: str, graph: bytes, feeds: dict[str, np.ndarray], threads: int) -> Arm:
+    return _bound(_opened(provider, graph, threads, feeds).run, feeds)
+
+
+def _bound(run: Callable[..., Any], feeds: dict[str, np.ndarray]) -> Arm:
+    return lambda: run(feeds)
+
+
+if __name__ == "__main__":
+    main()
