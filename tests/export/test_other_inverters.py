@@ -15,7 +15,12 @@ import torch
 from PIL import Image
 
 from rs_export.cli import command as rs_export
+from rs_export.forms import expand
+from rs_export.graphs.base_inverter import base_inverter_role
 from rs_export.graphs.role import TracedRole
+from rs_export.parity import run_graph
+from rs_export.portable import finish
+from rs_export.sources import find_sources, load_parts
 from rs_runtime.cli import run
 from rs_runtime.cli.invert import command as rs_run_invert
 from rs_runtime.contracts.bundle import read_bundle
@@ -31,7 +36,15 @@ from rs_train.inverters import (
     ReStyleConfig,
     StyleHeadsConfig,
 )
-from tests.export.tiny_model import RANK, SIZE, WIDTHS, domain_of, save_checkpoints, tiny_generator
+from tests.export.tiny_model import (
+    RANK,
+    SIZE,
+    WIDTHS,
+    domain_of,
+    save_checkpoints,
+    short_trunk,
+    tiny_generator,
+)
 
 
 def call(command, name: str, *arguments: object) -> int:
@@ -135,21 +148,44 @@ def test_one_stage_from_checkpoint_to_picture(one_stage, photo, tmp_path, capsys
     assert not np.array_equal(np.asarray(Image.open(made)), inversion.reconstruction)
 
 
-@pytest.mark.usefixtures("traced_before")
-def test_two_stage_on_e4e(checkpoints, photo, tmp_path) -> None:
+@pytest.fixture
+def e4e(checkpoints, tmp_path) -> Path:
+    """An e4e for the generator of the shared checkpoints."""
     generator = load_model(checkpoints / "generator.safetensors")
     torch.manual_seed(6)
-    base = E4E(StyleHeadsConfig(**head_sizes(generator)))
+    with short_trunk():
+        base = E4E(StyleHeadsConfig(**head_sizes(generator)))
     base.latent_avg.copy_(generator.latent_avg.expand_as(base.latent_avg))
-    file = tmp_path / "base.safetensors"
-    save_model(file, base)
+    save_model(tmp_path / "e4e.safetensors", base)
+    return tmp_path / "e4e.safetensors"
+
+
+def test_e4e_is_a_base_inverter(e4e, checkpoints) -> None:
+    parts = load_parts(find_sources("two_stage", [checkpoints, e4e]))
+    assert (set(parts.others), parts.others["base_inverter"].kind) == (
+        {"base_inverter", "refiner"}, "e4e"
+    )  # fmt: skip
+    role = base_inverter_role(parts.others["base_inverter"])
+    graph = finish(expand(role.intermediate()), role.name).SerializeToString()
+    image = np.random.default_rng(0).integers(0, 256, (3, SIZE, SIZE, 3), np.uint8)
+    found = run_graph(role.name, graph, {"image": image})["w_plus"]
+    expected = role.reference({"image": image})["w_plus"]
+    assert np.abs(found - expected).max() < 1e-4
+    assert expected.std(0).max() > 1e-3
+
+
+@pytest.mark.nightly
+@pytest.mark.usefixtures("traced_before")
+def test_two_stage_on_e4e(e4e, checkpoints, photo, tmp_path) -> None:
     out = tmp_path / "bundle"
-    arguments = ("--checkpoint", checkpoints, "--checkpoint", file, "--out", out)
-    assert call(rs_export, "rs-export", "--model=two_stage", *arguments) == 0
+    arguments = ("--checkpoint", checkpoints, "--checkpoint", e4e, "--out", out)
+    with short_trunk():
+        assert call(rs_export, "rs-export", "--model=two_stage", *arguments) == 0
+        base = load_model(e4e)
     inversion = load(out).invert(photo, check=False)
     image = torch.from_numpy(inversion.input).permute(2, 0, 1)[None].float() / 127.5 - 1
     with torch.no_grad():
-        expected = base.eval()(image).numpy()[0]
+        expected = base(image).numpy()[0]
     assert np.abs(inversion.w_plus - expected).max() < 1e-3
     assert not np.array_equal(inversion.reconstruction, inversion.first_inversion)
 

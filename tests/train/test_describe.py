@@ -1,6 +1,7 @@
 """Counts of the published models, from their presets, to the digit."""
 
 import json
+from functools import cache
 
 import pytest
 from click.testing import CliRunner
@@ -26,6 +27,7 @@ PUBLISHED = {
 }
 
 
+@cache
 def describe(*arguments: str) -> dict:
     result = CliRunner().invoke(command, [*arguments, "--json"])
     if result.exception is not None:
