@@ -11,6 +11,7 @@ from torch import Tensor
 
 from benchmarks.gpu_fused import last, shared
 from benchmarks.gpu_operator import GAIN, SLOPE, blur, body, fused
+from benchmarks.gpu_run import RANKS, Run
 from benchmarks.gpu_synthesis import (
     Inputs,
     LayerWeights,
@@ -158,3 +159,17 @@ def _grouped_layer(
         y = blur(y, network.filter)
     y = y + weights.noise + weights.bias[:, None, None].to(y.dtype)
     return F.leaky_relu(y, SLOPE) * GAIN
+
+
+def layers(run: Run, batch: int) -> list[dict[str, Any]]:
+    convs = run.table.convs
+    if run.options.quick:
+        convs = [c for c in convs if c.name in ("b64.conv1", "b1024.conv0", "b1024.conv1")]
+    rows: list[dict[str, Any]] = []
+    for layer in convs:
+        if run.elapsed > run.options.limit:
+            rows.append({"skipped": layer.name})
+            continue
+        rows += operator_times(layer, batch, RANKS, run.device, run.l2_bytes, run.bandwidth)
+        torch.cuda.empty_cache()
+    return rows

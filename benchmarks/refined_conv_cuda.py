@@ -12,8 +12,6 @@ import json
 import sys
 import tempfile
 import time
-import traceback
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
@@ -23,28 +21,18 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import torch
 from torch import Tensor
 
-from benchmarks.gpu_fused import FusedSynthesis
-from benchmarks.gpu_layers import operator_times, whole_layer_times
+from benchmarks.gpu_image_times import synthesis_sections
+from benchmarks.gpu_layers import layers, operator_times
 from benchmarks.gpu_operator import body, fir, fused, use_library
-from benchmarks.gpu_prepare import Stacks, prepare
-from benchmarks.gpu_synthesis import (
-    Inputs,
-    Network,
-    ffhq_table,
-    plain_synthesis,
-    roofline_seconds,
-)
+from benchmarks.gpu_run import Run
 from benchmarks.gpu_timing import (
     copy_bandwidth,
     machine_facts,
     product_rate,
     relative_error,
-    replay_seconds,
-    seconds,
 )
 from plugins.refined_conv import library
 
-RANKS = (32, 288)
 VARIANTS = (
     ("RS_BOX_ROWS=1", "RS_UP_PAIRS=1", "RS_POINT_ROWS=2"),
     ("RS_BOX_ROWS=4", "RS_UP_PAIRS=4", "RS_POINT_ROWS=8", "RS_COLUMN_BLOCKS=1"),
@@ -52,55 +40,7 @@ VARIANTS = (
     ("RS_UP_VECTOR=8", "RS_UP_PAIRS=2", "RS_BOX_ROWS=2", "RS_COLUMN_BLOCKS=1"),
     ("RS_BOX_ROWS=2", "RS_UP_PAIRS=2", "RS_POINT_ROWS=4", "RS_COLUMN_BLOCKS=3"),
 )
-BATCHES = (1, 8)
 TOLERANCES = {torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 1.6e-2}
-
-
-class Run:
-    """What is known so far, written to a file after every section."""
-
-    def __init__(self, options: argparse.Namespace) -> None:
-        self.options = options
-        self.device = "cpu" if options.dry_run else "cuda"
-        self.start = time.monotonic()
-        self.results: dict[str, Any] = {"mode": vars(options) | {"out": str(options.out)}}
-        self.table = ffhq_table(16, 16) if options.dry_run else ffhq_table()
-
-    @property
-    def elapsed(self) -> float:
-        return time.monotonic() - self.start
-
-    def section(self, name: str, work: Callable[[], Any], needs: float = 0.0) -> None:
-        """Run one section, unless fewer than `needs` seconds are left, and write everything."""
-        begin = self.elapsed
-        if begin + needs > self.options.limit:
-            self.results[name] = {"skipped": f"{begin:.0f} s of {self.options.limit} s used"}
-        else:
-            try:
-                self.results[name] = work()
-            except Exception as error:
-                self.results[name] = {"error": repr(error), "trace": traceback.format_exc()}
-                print(f"{name}: {error!r}", file=sys.stderr)
-        self.results.setdefault("section_seconds", {})[name] = round(self.elapsed - begin, 2)
-        print(f"[{self.elapsed:6.1f} s] {name}", flush=True)
-        text = json.dumps(self.results, indent=1, default=str)
-        self.options.out.parent.mkdir(parents=True, exist_ok=True)
-        self.options.out.write_text(text)
-
-    def value(self, *path: str) -> Any:
-        """A number from an earlier section, or None."""
-        node: Any = self.results
-        for key in path:
-            node = node.get(key) if isinstance(node, dict) else None
-        return node
-
-    @property
-    def bandwidth(self) -> float:
-        return self.value("rates", "copy_bytes_per_s") or 4.3e12
-
-    @property
-    def l2_bytes(self) -> int:
-        return self.value("machine", "l2_bytes") or 64 << 20
 
 
 def build(run: Run, folder: Path) -> dict[str, Any]:
@@ -202,181 +142,6 @@ def rates(run: Run) -> dict[str, float]:
         "copy_bytes_per_s": copy_bandwidth(run.device),
         "product_flops_per_s": product_rate(run.device),
     }
-
-
-def layers(run: Run, batch: int) -> list[dict[str, Any]]:
-    convs = run.table.convs
-    if run.options.quick:
-        convs = [c for c in convs if c.name in ("b64.conv1", "b1024.conv0", "b1024.conv1")]
-    rows: list[dict[str, Any]] = []
-    for layer in convs:
-        if run.elapsed > run.options.limit:
-            rows.append({"skipped": layer.name})
-            continue
-        rows += operator_times(layer, batch, RANKS, run.device, run.l2_bytes, run.bandwidth)
-        torch.cuda.empty_cache()
-    return rows
-
-
-def whole_layers(run: Run, network: Network, batch: int) -> list[dict[str, Any]]:
-    inputs = network.inputs(batch, 32)
-    return [
-        whole_layer_times(network, layer, inputs, run.device, run.l2_bytes)
-        for layer in network.table.convs
-    ]
-
-
-def fused_synthesis(
-    run: Run, network: Network, batch: int, rank: int, plan: int, how: Any
-) -> dict[str, Any]:
-    inputs = network.inputs(batch, rank)
-    net = FusedSynthesis(network, Stacks.of(network, plan), how)
-    result: dict[str, Any] = {"seconds": seconds([lambda: net(inputs)] * 2, run.device, 7)}
-    if run.value("rates", "product_flops_per_s"):
-        floor = roofline_seconds(
-            run.table, batch, rank, run.bandwidth, run.value("rates", "product_flops_per_s")
-        )
-        result |= {"roofline_s": floor, "over_roofline": result["seconds"] / floor}
-    return result
-
-
-def fused_error(run: Run, network: Network, plan: int) -> dict[str, float]:
-    """The image's relative error against the same network in fp32 PyTorch."""
-    inputs = network.inputs(1, 32)
-    exact = Network.random(run.table, torch.float32, run.device)
-    wide = Inputs(inputs.w_plus, inputs.P.float(), inputs.Q.float())
-    expected = plain_synthesis(exact, wide, "materialised")
-    net = FusedSynthesis(network, Stacks.of(network, plan), prepare)
-    plain = plain_synthesis(network, inputs, "materialised")
-    return {
-        "relative_error": relative_error(net(inputs), expected),
-        "pytorch_relative_error": relative_error(plain, expected),
-    }
-
-
-def fused_profile(run: Run, network: Network, batch: int, plan: int) -> list[list[Any]]:
-    inputs = network.inputs(batch, 32)
-    net = FusedSynthesis(network, Stacks.of(network, plan), prepare)
-    net(inputs)
-    return profile(run, lambda: net(inputs))
-
-
-def profile(run: Run, work: Callable[[], Any]) -> list[list[Any]]:
-    """The kernels that take most of one run: name, microseconds, launches."""
-    kinds = [torch.profiler.ProfilerActivity.CPU]
-    if run.device == "cuda":
-        kinds = [torch.profiler.ProfilerActivity.CUDA]
-    with torch.profiler.profile(activities=kinds) as seen:
-        work()
-        if run.device == "cuda":
-            torch.cuda.synchronize()
-    rows = [
-        [e.key[:90], round(getattr(e, "self_device_time_total", 0.0), 1), e.count]
-        for e in seen.key_averages()
-    ]
-    return sorted(rows, key=lambda row: -row[1])[:40]
-
-
-def eager(run: Run, network: Network, batch: int, rank: int) -> dict[str, Any]:
-    inputs = network.inputs(batch, rank)
-
-    def once() -> Tensor:
-        return plain_synthesis(network, inputs, "materialised")
-
-    once()
-    if run.device == "cpu":
-        return {"seconds": seconds([once], "cpu")}
-    return {"seconds": replay_seconds(once, 5)}
-
-
-def compiled(run: Run, network: Network, batch: int, rank: int, form: Any) -> dict[str, Any]:
-    """torch.compile with CUDA graphs, from the first call on."""
-    inputs = network.inputs(batch, rank)
-    mode = "default" if run.device == "cpu" else "reduce-overhead"
-    forward = torch.compile(
-        lambda w, p, q: plain_synthesis(network, Inputs(w, p, q), form),
-        mode=mode,
-        dynamic=False,
-        fullgraph=True,
-    )
-
-    for tensor in network.tensors():
-        # Otherwise the weights count as inputs, which the graph copies at every call.
-        torch._dynamo.mark_static_address(tensor)
-
-    def once() -> Tensor:
-        return forward(inputs.w_plus, inputs.P, inputs.Q)
-
-    begin = time.monotonic()
-    for _ in range(3):
-        once()
-    warm = time.monotonic() - begin
-    if run.device == "cpu":
-        return {"seconds": seconds([once], "cpu"), "compile_s": warm}
-    torch.cuda.synchronize()
-    return {"seconds": replay_seconds(once, 9), "compile_s": time.monotonic() - begin}
-
-
-def best_plan(run: Run, batch: int, plans: tuple[int, ...]) -> int:
-    """The plan that was fastest without compilation."""
-
-    def measured(plan: int) -> float:
-        name = f"synthesis kernel b{batch} from{plan} eager-prepare"
-        return run.value(name, "seconds") or float("inf")
-
-    return min(plans, key=measured)
-
-
-def synthesis_sections(run: Run) -> None:
-    """Ours with several plans, then its peers; the slow compilations last."""
-    network = Network.random(run.table, torch.float16, run.device)
-    fast = (
-        torch.compile(prepare, dynamic=False, fullgraph=True) if run.device == "cuda" else prepare
-    )
-    plans = {1: (4, 64), 8: (4, 128, 2048)} if not run.options.dry_run else {1: (8,), 8: (4, 64)}
-    for batch in BATCHES:
-        for plan in plans[batch]:
-            name = f"synthesis kernel b{batch} from{plan}"
-            run.section(
-                f"{name} eager-prepare",
-                lambda b=batch, p=plan: fused_synthesis(run, network, b, 32, p, prepare),
-            )
-    run.section("synthesis error", lambda: fused_error(run, network, plans[1][-1]))
-    for batch in BATCHES:
-        run.section(
-            f"profile b{batch}", lambda b=batch: fused_profile(run, network, b, plans[b][0])
-        )
-    for batch in BATCHES:
-        run.section(f"synthesis eager grouped b{batch}", lambda b=batch: eager(run, network, b, 32))
-    run.section("layers b1", lambda: layers(run, 1), needs=5)
-    best = {batch: best_plan(run, batch, plans[batch]) for batch in BATCHES}
-    for batch, plan in best.items():
-        run.section(
-            f"synthesis kernel b{batch} from{plan}",
-            lambda b=batch, p=plan: fused_synthesis(run, network, b, 32, p, fast),
-            needs=10,
-        )
-    for batch, form in ((1, "materialised"), (8, "dense")):
-        run.section(
-            f"synthesis compiled {form} b{batch}",
-            lambda b=batch, f=form: compiled(run, network, b, 32, f),
-            needs=15,
-        )
-    run.section("layers b8", lambda: layers(run, 8), needs=5)
-    for batch in BATCHES:
-        run.section(
-            f"whole layers b{batch}", lambda b=batch: whole_layers(run, network, b), needs=5
-        )
-        run.section(
-            f"synthesis kernel b{batch} rank288",
-            lambda b=batch: fused_synthesis(run, network, b, 288, best[b], prepare),
-        )
-    for batch, form in ((1, "dense"), (8, "materialised")):
-        run.section(
-            f"synthesis compiled {form} b{batch}",
-            lambda b=batch, f=form: compiled(run, network, b, 32, f),
-            needs=15,
-        )
 
 
 def summary(run: Run) -> str:
