@@ -60,6 +60,8 @@ def command(
     click.echo(f"cold start {facts['cold_start_s']:.2f} s to the first picture")
     click.echo(f"hashing the bundle {facts['hashing_ms']:.0f} ms")
     click.echo(f"peak memory {facts['peak_memory_mb']:.0f} MB")
+    if out is not None:
+        click.echo(f"wrote {out}")
 
 
 def _sizes(text: str) -> list[int]:

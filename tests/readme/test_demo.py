@@ -2,6 +2,7 @@
 
 import glob
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,16 +14,20 @@ from rs_runtime.pipeline import DEMO_BUNDLE
 from tests.readme.pages import PAGES, README, ROOT, blocks, commands
 
 _PHOTO = ROOT / "examples" / "photo.jpg"
+_SAY_ONLY = ("info", "doctor")
 _MEGABYTES = {"rs_train/demo": 40, "rs_runtime/demo": 25}
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A place where the pages' commands find what they name: a photo, its copy, a bundle."""
+    """A place where the pages' commands find what they name: photos, a folder, bundles."""
     (tmp_path / "examples").mkdir()
     shutil.copy(_PHOTO, tmp_path / "examples" / "photo.jpg")
     shutil.copy(_PHOTO, tmp_path / "photo.jpg")
-    (tmp_path / "bundle").symlink_to(DEMO_BUNDLE, target_is_directory=True)
+    (tmp_path / "folder").mkdir()
+    shutil.copy(_PHOTO, tmp_path / "folder" / "photo.jpg")
+    for name in ("bundle", "bundle-one-stage", "ffhq"):
+        (tmp_path / name).symlink_to(DEMO_BUNDLE, target_is_directory=True)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -50,15 +55,19 @@ def test_rs_run_commands_do_what_they_say(page, folder, capsys):
         argv = []
         for word in command.argv:
             argv += sorted(glob.glob(word)) if "*" in word else [word]
+        argv += ["--runs", "1"] if argv[0] == "bench" else []
         with pytest.raises(SystemExit) as outcome:
             run(group, "rs-run", argv)
         said = capsys.readouterr()
         assert outcome.value.code == 0, f"{command}: {said.err}"
-        written = [line.removeprefix("wrote ") for line in said.out.splitlines()]
-        for path in written if command.argv[0] != "info" else ():
-            if not path.endswith(".tokens"):
+        lines = said.out.splitlines()
+        written = [line.removeprefix("wrote ") for line in lines if line.startswith("wrote ")]
+        for path in written:
+            assert Path(path).stat().st_size
+            if not path.endswith((".tokens", ".json")):
                 Image.open(path).verify()
-        assert written, f"{command} says nothing"
+        assert written or command.argv[0] in _SAY_ONLY, f"{command} writes nothing"
+        assert lines, f"{command} says nothing"
 
 
 def test_the_first_command_writes_the_picture_and_the_strip(folder, capsys):
