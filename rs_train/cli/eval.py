@@ -23,7 +23,8 @@ the metric network, which no loss has seen."""
 _DOMAINS = """\
 {count} held-out portraits (seed {seed}) are inverted by the two-stage model, restyled, and compared
 with the true renders of the same scenes in the domain. `span` is the share of the way from the
-unadapted source to tokens fitted on pairs. Feature distance, Fréchet and kernel distance and
+unadapted source to tokens fitted on pairs (– where these are no closer than the source), `way` the
+share of the whole way to the true renders. Feature distance, Fréchet and kernel distance and
 identity (cosine to the photo) are taken on the metric network, which no loss has seen; MSE on the
 scale [-1, 1], `background MSE` over the renderer's background mask alone."""
 

@@ -32,8 +32,8 @@ class DomainRow:
     domain: str
     model: str
     measured: Measured
-    feature_span: float
-    frechet_span: float
+    feature_span: float | None
+    frechet_span: float | None
 
 
 @torch.no_grad()
@@ -94,23 +94,32 @@ def domain_table(
     ]
 
 
-def span(source: float, ours: float, ceiling: float) -> float:
-    """(source - ours) / (source - ceiling): 0 is no change, 1 is as good as the ceiling."""
-    return (source - ours) / (source - ceiling)
+def span(source: float, ours: float, ceiling: float) -> float | None:
+    """(source - ours) / (source - ceiling): 0 is no change, 1 is as good as the ceiling.
+
+    None where the ceiling itself is no closer to the truth than the source.
+    """
+    return (source - ours) / (source - ceiling) if ceiling < source else None
 
 
 def domains_markdown(rows: list[DomainRow]) -> str:
     """The table for a page of results."""
     lines = [
-        "| domain | pictures | n | feature distance | span | Fréchet | span | kernel | MSE "
-        "| identity | background MSE |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        "| domain | pictures | n | feature distance | span | way | Fréchet | span | way | kernel "
+        "| MSE | identity | background MSE |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
+    sources = {row.domain: row.measured for row in rows if row.model == SOURCE}
     for row in rows:
-        m = row.measured
+        m, source = row.measured, sources[row.domain]
+        spans = ["–" if s is None else f"{s:.2f}" for s in (row.feature_span, row.frechet_span)]
+        ways = [
+            f"{1 - m.feature_distance / source.feature_distance:.2f}",
+            f"{1 - m.frechet / source.frechet:.2f}",
+        ]
         lines.append(
             f"| {row.domain} | {row.model} | {m.count} | {m.feature_distance:.4f} "
-            f"| {row.feature_span:.2f} | {m.frechet:.3f} | {row.frechet_span:.2f} "
+            f"| {spans[0]} | {ways[0]} | {m.frechet:.3f} | {spans[1]} | {ways[1]} "
             f"| {m.kernel:.4f} | {m.mse:.4f} | {m.identity:.3f} | {m.background:.4f} |"
         )
     return "\n".join(lines) + "\n"

@@ -151,3 +151,4 @@ def test_the_rate_falls_at_the_end_alone() -> None:
 def test_span() -> None:
     assert span(10.0, 10.0, 2.0) == 0
     assert span(10.0, 4.0, 2.0) == 0.75
+    assert span(10.0, 4.0, 11.0) is None
