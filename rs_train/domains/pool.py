@@ -11,7 +11,7 @@ from rs_train.domains.codes import Codes
 from rs_train.generator import Generator, PackedTokens
 from rs_train.pixels import from_levels, to_levels
 
-_BATCH = 16
+_BATCH = 4  # small enough for 1024 x 1024
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -164,12 +164,14 @@ class DomainTask:
     def samples(self) -> np.ndarray:
         """Source heads above the same heads in the domain (averaged change), four pairs of rows."""
         index = torch.linspace(0, len(self.pool) - 1, 2 * SAMPLES).long()
-        heads = self.pool.take(index.to(self.device))
-        with autocast(self.device, self.config.training.precision):
-            adapted = self.adapt(heads, self.average)
-        pairs = zip(heads.image.split(SAMPLES), adapted.split(SAMPLES), strict=True)
-        rows = [row for pair in pairs for row in pair]
-        return grid(np.concatenate([to_pixels(row) for row in rows]), SAMPLES)
+        rows = []
+        for row in index.to(self.device).split(SAMPLES):
+            # No more at once than a step draws, so that a picture never needs more memory.
+            parts = [self.pool.take(part) for part in row.split(self.config.loop.batch_size)]
+            with autocast(self.device, self.config.training.precision):
+                adapted = [to_pixels(self.adapt(part, self.average)) for part in parts]
+            rows += [to_pixels(part.image) for part in parts] + adapted
+        return grid(np.concatenate(rows), SAMPLES)
 
     def finish(self, run_dir: Path, record: dict[str, Any]) -> list[Path]:
         """Write the averaged change as a token set, fp16."""
