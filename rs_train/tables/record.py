@@ -120,14 +120,15 @@ def _facts(record: Mapping[str, Mapping[str, Any]]) -> str:
     """Machines, versions and commits, each once, in the order in which they appear."""
     kept = record.values()
     versions = (
-        f"{name} {number}" for one in kept for name, number in one.get("versions", {}).items()
+        ", ".join(f"{name} {number}" for name, number in one.get("versions", {}).items())
+        for one in kept
     )
     rows = {
         "machine": _once(one.get("machine", "") for one in kept),
         "versions": _once(versions),
         "commits": _once(one.get("commit", "") for one in kept),
     }
-    return "\n".join(f"* {name}: {', '.join(found)}" for name, found in rows.items() if found)
+    return "\n".join(f"* {name}: {'; '.join(found)}" for name, found in rows.items() if found)
 
 
 def _once(values: Iterable[str]) -> list[str]:

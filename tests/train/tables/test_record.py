@@ -71,7 +71,7 @@ def test_machines_versions_and_commits_are_named_once():
     page = demo_page(_RECORD)
     assert "* machine: Quick 9, 2 cores\n" in page
     assert "* versions: torch 2.13\n" in page
-    assert "* commits: abc123, def456\n" in page
+    assert "* commits: abc123; def456\n" in page
 
 
 def test_a_record_without_machines_leaves_the_line_out():
