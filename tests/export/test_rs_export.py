@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import psutil
 import pytest
 
 import rs_runtime
@@ -110,7 +111,6 @@ def test_a_mixed_batch_is_its_pictures_one_by_one(bundle: Path, provider: str) -
 @pytest.mark.parametrize("provider", ["cpu", "openvino"])
 def test_threads_with_mixed_domains_equal_serial_runs(bundle: Path, provider: str) -> None:
     """8 threads of 200 requests, then a soak: no growth of memory, files or threads."""
-    psutil = pytest.importorskip("psutil")
     if provider not in installed()[0]:
         pytest.skip(f"{provider} is not installed")
     runtime = rs_runtime.load(bundle, provider=provider, threads=1)
