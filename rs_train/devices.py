@@ -14,7 +14,9 @@ def pick_device() -> torch.device:
     if not torch.cuda.is_available():
         return torch.device("cpu")
     torch.backends.cudnn.benchmark = True  # shapes hardly change during a training
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    torch.cuda.set_device(device)  # streams, recordings and NCCL use the current one
+    return device
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager:

@@ -9,13 +9,11 @@ from torch.optim import Adam, Optimizer
 from rs_train.processes import average_gradients
 
 
-def adam(
-    parameters: Iterable[nn.Parameter], lr: float, betas: tuple[float, float], eps: float = 1e-8
-) -> Adam:
+def adam(parameters: Iterable[nn.Parameter], lr: float, betas: tuple[float, float]) -> Adam:
     """Adam whose steps a CUDA graph can hold; on a CPU, plain Adam."""
     parameters = list(parameters)
     is_on_gpu = parameters[0].is_cuda
-    return Adam(parameters, lr, betas, eps, capturable=is_on_gpu, fused=is_on_gpu or None)
+    return Adam(parameters, lr, betas, capturable=is_on_gpu, fused=is_on_gpu or None)
 
 
 def set_rate(optimizer: Optimizer, rate: float) -> None:
