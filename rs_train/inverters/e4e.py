@@ -6,30 +6,19 @@ pSp's; the first row's output is used for all rows, the others' are added to it 
 
 from typing import ClassVar
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from rs_train.inverters.pooling import middle_rows
-from rs_train.inverters.style_head import StyleHeadsConfig, add_to_first, pyramid_heads, read_rows
-from rs_train.inverters.trunk import FeaturePyramid
+from rs_train.inverters.psp import PSP
+from rs_train.inverters.style_head import add_to_first
 
 
-class E4E(nn.Module):
-    """Base inverter (e4e's Encoder4Editing at its last stage, and the average it adds)."""
+class E4E(PSP):
+    """Base inverter (e4e's Encoder4Editing at its last stage, and the average it adds).
+
+    `rows` are the first row and the others' differences from it.
+    """
 
     kind: ClassVar[str] = "e4e"
-
-    def __init__(self, config: StyleHeadsConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.pyramid = FeaturePyramid(3, config.channels)
-        self.heads = pyramid_heads(config)
-        self.register_buffer("latent_avg", torch.zeros(config.num_ws, config.w_dim))
-
-    def rows(self, image: Tensor) -> Tensor:
-        """The first row and the others' differences from it, [N, num_ws, w_dim]."""
-        features = self.pyramid(middle_rows(image, self.config.image_height))
-        return read_rows(self.heads, features)
 
     def forward(self, image: Tensor) -> Tensor:
         """Invert images [N, 3, S, S] in [-1, 1] to w_plus [N, num_ws, w_dim]."""

@@ -27,7 +27,11 @@ class PSP(nn.Module):
         self.heads = pyramid_heads(config)
         self.register_buffer("latent_avg", torch.zeros(config.num_ws, config.w_dim))
 
+    def rows(self, image: Tensor) -> Tensor:
+        """What the heads say of images [N, 3, S, S] in [-1, 1]: [N, num_ws, w_dim]."""
+        features = self.pyramid(middle_rows(image, self.config.image_height))
+        return read_rows(self.heads, features)
+
     def forward(self, image: Tensor) -> Tensor:
         """Invert images [N, 3, S, S] in [-1, 1] to w_plus [N, num_ws, w_dim]."""
-        features = self.pyramid(middle_rows(image, self.config.image_height))
-        return read_rows(self.heads, features) + self.latent_avg
+        return self.rows(image) + self.latent_avg

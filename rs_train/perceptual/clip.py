@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from rs_runtime.contracts.errors import IncompatibleError, UsageError
 from rs_train.perceptual.preprocessing import Preprocessing, to_clip_input
-from rs_train.perceptual.torchvision_shim import import_open_clip
+from rs_train.perceptual.torchvision_shim import import_package
 
 OPEN_CLIP_PREFIX = "open_clip:"
 
@@ -72,7 +72,7 @@ class Clip(ClipGuide):
     kind: ClassVar[str] = "clip"
 
     def __init__(self, config: ClipConfig) -> None:
-        open_clip = import_open_clip()
+        open_clip = import_package("open_clip", "The CLIP judge", "open_clip_torch 3.x")
         vision = open_clip.CLIPVisionCfg(
             layers=tuple(config.vision_layers),
             width=config.vision_width,
@@ -100,7 +100,7 @@ def load_open_clip(name: str, pretrained: str | None = None) -> ClipGuide:
         UsageError: open_clip does not know the architecture.
         IncompatibleError: The model asks for a preprocessing that is not supported.
     """
-    open_clip = import_open_clip()
+    open_clip = import_package("open_clip", "The CLIP judge", "open_clip_torch 3.x")
     if name not in open_clip.list_models():
         raise UsageError(
             f"Unknown CLIP architecture {name}",

@@ -4,16 +4,14 @@ Source: Zhang et al. 2018, version 0.1 of the linear heads on AlexNet. The heads
 package, AlexNet's weights from torchvision's file `alexnet-owt-7be5be79.pth`.
 """
 
-import importlib
 import re
 import warnings
 from pathlib import Path
 
 from torch import Tensor, nn
 
-from rs_runtime.contracts.errors import ResourceError
 from rs_train.perceptual.public_weights import fill, read_state
-from rs_train.perceptual.torchvision_shim import missing_torchvision_operators_ignored
+from rs_train.perceptual.torchvision_shim import import_package
 
 # Slice of the package's AlexNet that each of torchvision's convolutions is in.
 _SLICES = {0: 1, 3: 2, 6: 3, 8: 4, 10: 5}
@@ -30,13 +28,7 @@ class Lpips(nn.Module):
             RefineStyleError: See `read_state` and `fill`.
         """
         super().__init__()
-        try:
-            with missing_torchvision_operators_ignored():
-                package = importlib.import_module("lpips")
-        except ModuleNotFoundError as error:
-            raise ResourceError(
-                "LPIPS needs its package", found=f"no {error.name}", hint="pip install lpips"
-            ) from error
+        package = import_package("lpips", "The LPIPS loss")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it calls torchvision as older releases want it
             self.network = package.LPIPS(net="alex", pnet_rand=True, verbose=False)

@@ -3,15 +3,13 @@
 Source: Chen et al. 2020, `moco_v2_800ep_pretrain.pth.tar`; used as a loss by e4e and ReStyle.
 """
 
-import importlib
 from pathlib import Path
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rs_runtime.contracts.errors import ResourceError
 from rs_train.perceptual.public_weights import fill, read_state
-from rs_train.perceptual.torchvision_shim import missing_torchvision_operators_ignored
+from rs_train.perceptual.torchvision_shim import import_package
 
 SIZE = 224
 _PREFIX = "module.encoder_q."
@@ -28,13 +26,7 @@ class Moco(nn.Module):
             RefineStyleError: See `read_state` and `fill`.
         """
         super().__init__()
-        try:
-            with missing_torchvision_operators_ignored():
-                timm = importlib.import_module("timm")
-        except ModuleNotFoundError as error:
-            raise ResourceError(
-                "the MoCo loss needs timm", found=f"no {error.name}", hint="pip install timm"
-            ) from error
+        timm = import_package("timm", "The MoCo loss")
         self.network = timm.create_model("resnet50", pretrained=False, num_classes=0)
         own = {name.removeprefix(_PREFIX): value for name, value in read_state(path).items()}
         state = {name: value for name, value in own.items() if not name.startswith("fc.")}

@@ -1,9 +1,9 @@
-"""Import open_clip although torchvision's compiled operators belong to another torch build.
+"""Import packages although torchvision's compiled operators belong to another torch build.
 
-open_clip imports ``torchvision.transforms``, and torchvision registers shape functions for its own
+open_clip, lpips and timm import torchvision, and torchvision registers shape functions for its own
 compiled operators while it is imported. With a torchvision wheel that was built for another torch
 (the usual CUDA wheel beside a CPU torch, say) those operators do not exist, and
-``import torchvision`` fails although nothing that open_clip needs is compiled.
+``import torchvision`` fails although nothing that these packages do here needs them.
 """
 
 import importlib
@@ -47,19 +47,24 @@ def missing_torchvision_operators_ignored() -> Iterator[None]:
         torch.library.register_fake = original
 
 
-def import_open_clip() -> ModuleType:
-    """The ``open_clip`` package.
+def import_package(name: str, needed_by: str, expected: str = "") -> ModuleType:
+    """A package that imports torchvision, as open_clip, lpips and timm do.
+
+    Args:
+        name: Of the package.
+        needed_by: What cannot be done without it, for the message.
+        expected: Its distribution and version, where they are not the name.
 
     Raises:
-        ResourceError: open_clip is not installed.
+        ResourceError: It is not installed.
     """
     try:
         with missing_torchvision_operators_ignored():
-            return importlib.import_module("open_clip")
+            return importlib.import_module(name)
     except ModuleNotFoundError as error:
         raise ResourceError(
-            "The CLIP judge needs open_clip",
+            f"{needed_by} needs {name}",
             found=f"no module named {error.name}",
-            expected="open_clip_torch 3.x",
+            expected=expected,
             hint='pip install ".[train]" in the project\'s folder',
         ) from error

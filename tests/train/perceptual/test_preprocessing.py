@@ -12,7 +12,7 @@ from rs_runtime.contracts.errors import UsageError
 from rs_train.perceptual.clip import load_clip
 from rs_train.perceptual.preprocessing import CLIP_STD, Preprocessing, to_clip_input, to_size
 from rs_train.perceptual.torchvision_shim import (
-    import_open_clip,
+    import_package,
     missing_torchvision_operators_ignored,
 )
 
@@ -21,7 +21,7 @@ from rs_train.perceptual.torchvision_shim import (
 @pytest.mark.parametrize("mode", ["shortest", "squash"])
 @pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
 def test_equals_open_clips_transform(shape: tuple[int, int], mode: str, interpolation: str) -> None:
-    import_open_clip()
+    import_package("open_clip", "This test")
     from open_clip.transform import image_transform
 
     # smooth colour with hard edges, as portraits have
