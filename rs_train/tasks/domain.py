@@ -1,6 +1,7 @@
 """Adapting a generator to a domain by optimising a change of it, with everything else frozen."""
 
 import copy
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from rs_runtime.contracts.tokens import TokenSet, write_token_set
+from rs_train.capture import numbers
 from rs_train.devices import Precision, autocast, pick_device
 from rs_train.domains.description import DomainDescription
 from rs_train.domains.discriminator import DomainDiscriminator
@@ -106,7 +108,7 @@ class DomainRun:
     loop: LoopConfig
 
 
-class DomainTask:
+class DomainTask(ABC):
     """What all ways to a domain share: the change, its average, schedule, samples, writing.
 
     A subclass computes `losses`. The generator stays as it is; its mapping network and toRGB layers
@@ -148,11 +150,11 @@ class DomainTask:
         loss = sum(getattr(self.config.weights, name) * value for name, value in losses.items())
         minimise(self.optimizer, [loss])
         self._update_average(step)
-        return {"loss": loss.item()} | {name: value.item() for name, value in losses.items()}
+        return numbers({"loss": loss, **losses})
 
+    @abstractmethod
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Unweighted losses by the names of their weights."""
-        raise NotImplementedError
 
     def adapt(self, heads: Heads, change: TokenParameterisation | None = None) -> Tensor:
         """The heads' pictures [N, 3, R, R] with the change applied, unclamped."""

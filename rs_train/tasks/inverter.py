@@ -1,5 +1,6 @@
 """What the trainings of all inverters share."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -80,7 +81,7 @@ class InverterRun:
     loop: LoopConfig
 
 
-class InverterTask:
+class InverterTask(ABC):
     """What both trainings share: losses, optimiser, schedule, validation, sample grids.
 
     A subclass defines `stages` and `losses`. Image losses: l2 · L2 + perceptual · LPIPS +
@@ -135,13 +136,13 @@ class InverterTask:
         is_capturable = self.is_captured and training.optimizer == "adam"
         self._captured = CapturedStep(self._update, self.device, enabled=is_capturable)
 
+    @abstractmethod
     def stages(self, photo: Tensor) -> list[Tensor]:
         """Every reconstruction [N, 3, S, S] of photos [N, 3, S, S], the first inversion first."""
-        raise NotImplementedError
 
+    @abstractmethod
     def losses(self, photo: Tensor) -> dict[str, Tensor]:
         """Unweighted losses of a batch of photos, by the names of their weights."""
-        raise NotImplementedError
 
     def step(self, step: int, batch: dict[str, Tensor]) -> dict[str, float]:
         """One update on one batch of photos."""

@@ -1,14 +1,17 @@
 """Training of the judges: CLIP, ArcFace and the metric network."""
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from rs_train.capture import numbers
 from rs_train.checkpoint import save_model
 from rs_train.devices import Precision, autocast, pick_device
 from rs_train.loop import LoopConfig
@@ -83,7 +86,7 @@ class MetricRun:
     loop: LoopConfig
 
 
-class JudgeTask:
+class JudgeTask(ABC):
     """What the three judges share: optimiser, schedule, augmentation, saving in fp16.
 
     A subclass computes `losses`; their sum is minimised.
@@ -143,14 +146,15 @@ class JudgeTask:
             losses = self.losses(image, batch["index"])
             loss = sum(losses.values())
         minimise(self.optimizer, [loss])
-        return {"loss": loss.item()} | {name: value.item() for name, value in losses.items()}
+        return numbers({"loss": loss, **losses})
 
+    @abstractmethod
     def losses(self, image: Tensor, index: Tensor) -> dict[str, Tensor]:
         """Weighted losses of a batch; `index` are the pictures' rows in the labels."""
-        raise NotImplementedError
 
-    def samples(self) -> None:
-        """Judges have no pictures to show."""
+    def samples(self) -> np.ndarray | None:
+        """None: judges have no pictures to show."""
+        return None
 
     def finish(self, run_dir: Path, record: dict[str, Any]) -> list[Path]:
         """Write the judge, fp16."""
