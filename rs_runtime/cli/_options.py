@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -20,8 +21,51 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-def runtime_options(command: Command) -> Command:
-    """Adds the options that choose a bundle and how it runs."""
+@dataclass(frozen=True)
+class RuntimeOptions:
+    """Which bundle a command runs, and how.
+
+    Attributes:
+        bundle: Its folder; the demo bundle when None.
+        provider: A provider's name, or "auto".
+        threads: CPU threads; the engine's default when None.
+        allow_foreign: Accept token sets of another generator.
+        as_json: Write results for programs.
+    """
+
+    bundle: str | None
+    provider: str
+    threads: int | None
+    allow_foreign: bool
+    as_json: bool
+
+    def load(self) -> Runtime:
+        """Opens the bundle; see ``rs_runtime.load`` for what it refuses."""
+        from rs_runtime.pipeline import load
+
+        return load(
+            self.bundle,
+            provider=self.provider,
+            threads=self.threads,
+            allow_foreign=self.allow_foreign,
+        )
+
+
+def runtime_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the options of ``RuntimeOptions``; the command takes them as its argument `options`."""
+
+    @functools.wraps(command)
+    def with_options(
+        bundle: str | None,
+        provider: str,
+        threads: int | None,
+        allow_foreign: bool,
+        as_json: bool,
+        **others: Any,
+    ) -> Any:
+        options = RuntimeOptions(bundle, provider, threads, allow_foreign, as_json)
+        return command(options=options, **others)
+
     for option in reversed(
         (
             click.option(
@@ -43,8 +87,8 @@ def runtime_options(command: Command) -> Command:
             click.option("--json", "as_json", is_flag=True, help="Write results as JSON."),
         )
     ):
-        command = option(command)
-    return command
+        with_options = option(with_options)
+    return with_options
 
 
 def domain_option(command: Command) -> Command:
@@ -147,6 +191,12 @@ def place_outputs(out: str | None, names: Sequence[Path], *, several: bool) -> l
 def tell(prog_line: str) -> None:
     """Writes one line for people to stderr, with control characters escaped."""
     click.echo(f"rs-run: {escape_text(prog_line)}", err=True)
+
+
+def tell_provider(runtime: Runtime) -> None:
+    """Says in one line which provider "auto" chose; nothing for a named one."""
+    if runtime.provider_note:
+        tell(runtime.provider_note)
 
 
 def write_json(value: Any) -> None:

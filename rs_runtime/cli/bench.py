@@ -6,7 +6,13 @@ import json
 
 import click
 
-from rs_runtime.cli._options import runtime_options, tell, write_json
+from rs_runtime.cli._options import (
+    RuntimeOptions,
+    runtime_options,
+    tell,
+    tell_provider,
+    write_json,
+)
 from rs_runtime.contracts.errors import UsageError
 
 
@@ -26,11 +32,7 @@ def command(
     runs: int,
     batches: str,
     out: str | None,
-    bundle: str | None,
-    provider: str,
-    threads: int | None,
-    allow_foreign: bool,
-    as_json: bool,
+    options: RuntimeOptions,
 ) -> None:
     """Time inverting, restyling and mixing; cold start, memory, machine.
 
@@ -38,19 +40,17 @@ def command(
     """
     from rs_runtime.contracts.files import write_atomic
     from rs_runtime.diagnostics.bench import measure
-    from rs_runtime.pipeline import load
 
     sizes = _sizes(batches)
-    runtime = load(bundle, provider=provider, threads=threads, allow_foreign=allow_foreign)
+    runtime = options.load()
     facts = measure(runtime, batches=sizes, runs=runs, progress=tell)
-    facts["threads"] = threads
+    facts["threads"] = options.threads
     if out is not None:
         write_atomic(out, json.dumps(facts, indent=2).encode() + b"\n")
-    if as_json:
+    if options.as_json:
         write_json(facts)
         return
-    if runtime.provider_note:
-        tell(runtime.provider_note)
+    tell_provider(runtime)
     width = max(map(len, facts["jobs"]))
     for name, own in facts["jobs"].items():
         click.echo(

@@ -11,11 +11,13 @@ import click
 
 from rs_runtime.cli._options import (
     ChosenDomains,
+    RuntimeOptions,
     choose_domains,
     out_option,
     place_outputs,
     runtime_options,
     tell,
+    tell_provider,
     write_json,
 )
 from rs_runtime.contracts.errors import UsageError
@@ -53,11 +55,7 @@ def command(
     domains: str,
     strengths: str,
     out: str | None,
-    bundle: str | None,
-    provider: str,
-    threads: int | None,
-    allow_foreign: bool,
-    as_json: bool,
+    options: RuntimeOptions,
 ) -> None:
     """Draw a photo in many domains and strengths on one labelled sheet.
 
@@ -69,10 +67,9 @@ def command(
     """
     from rs_runtime.diagnostics.sheet import sheet
     from rs_runtime.image_io import refuse_overwriting, write_picture
-    from rs_runtime.pipeline import load
 
     sweep = parse_strengths(strengths)
-    runtime = load(bundle, provider=provider, threads=threads, allow_foreign=allow_foreign)
+    runtime = options.load()
     chosen = _chosen(runtime, domains)
     name = Path(photo).with_name(f"{Path(photo).stem}.compare.png")
     output = place_outputs(out, [name], several=False)[0]
@@ -83,13 +80,12 @@ def command(
     with click.progressbar(chosen, file=sys.stderr, hidden=hidden) as bar:
         rows += [_row(inversion, own, sweep) for own in bar]
     write_picture(output, sheet(rows))
-    if as_json:
+    if options.as_json:
         labels = [own.label for own in chosen]
         facts = {"input": photo, "output": str(output), "domains": labels, "strengths": sweep}
         write_json(facts | {"provider": runtime.provider})
         return
-    if runtime.provider_note:
-        tell(runtime.provider_note)
+    tell_provider(runtime)
     if inversion.warnings[0] is not None:
         tell(f"warning: {photo}: {inversion.warnings[0]}")
     click.echo(f"wrote {output}")

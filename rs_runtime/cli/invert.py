@@ -12,12 +12,14 @@ import click
 
 from rs_runtime.cli._options import (
     ChosenDomains,
+    RuntimeOptions,
     choose_domains,
     domain_option,
     out_option,
     place_outputs,
     runtime_options,
     tell,
+    tell_provider,
     write_json,
 )
 from rs_runtime.contracts.errors import PartialFailureError, UsageError
@@ -78,11 +80,7 @@ def command(
     strip: bool,
     image_strength: float,
     save_tokens: str | None,
-    bundle: str | None,
-    provider: str,
-    threads: int | None,
-    allow_foreign: bool,
-    as_json: bool,
+    options: RuntimeOptions,
 ) -> None:
     """Invert photos, or those of a folder, and draw them again, in a domain or as they are.
 
@@ -92,9 +90,8 @@ def command(
     rs-run invert folder/ --domain sketch
     """
     from rs_runtime.image_io import refuse_overwriting
-    from rs_runtime.pipeline import load
 
-    runtime = load(bundle, provider=provider, threads=threads, allow_foreign=allow_foreign)
+    runtime = options.load()
     chosen = choose_domains(runtime, domains)
     label = chosen.label or "inverted"
     files, names = _files(photos, label)
@@ -108,7 +105,7 @@ def command(
         refuse_overwriting(Path(save_tokens), [*files, *chosen.files])
     work = _Work(runtime, chosen, files, strip, image_strength, save_tokens)
     results = _run(work, [_Result(own, str(to)) for own, to in zip(files, outputs, strict=True)])
-    if as_json:
+    if options.as_json:
         write_json([asdict(result) for result in results])
     else:
         _report(results, runtime)
@@ -229,8 +226,8 @@ def _strip(work: _Work, inversion: Inversion, picture: NDArray[np.uint8]) -> NDA
 
 def _report(results: Sequence[_Result], runtime: Runtime) -> None:
     """Says once which provider was chosen, and what each photo became."""
-    if runtime.provider_note and any(result.failure is None for result in results):
-        tell(runtime.provider_note)
+    if any(result.failure is None for result in results):
+        tell_provider(runtime)
     for result in results:
         if result.warning is not None and result.failure is None:
             tell(f"warning: {result.input}: {result.warning}")

@@ -10,12 +10,13 @@ import click
 
 from rs_runtime.cli._options import (
     ChosenDomains,
+    RuntimeOptions,
     choose_domains,
     domain_option,
     out_option,
     place_outputs,
     runtime_options,
-    tell,
+    tell_provider,
     write_json,
 )
 from rs_runtime.contracts.errors import UsageError
@@ -59,11 +60,7 @@ def command(
     out: str | None,
     truncation: float | None,
     image_strength: float | None,
-    bundle: str | None,
-    provider: str,
-    threads: int | None,
-    allow_foreign: bool,
-    as_json: bool,
+    options: RuntimeOptions,
 ) -> None:
     """Draw random heads, or a saved picture, in a domain or as they are.
 
@@ -71,11 +68,10 @@ def command(
     rs-run synth --seed 1-8 --domain sketch --out heads/
     rs-run synth --tokens photo.tokens --domain oil
     """
-    from rs_runtime.pipeline import load
 
     _refuse_mixed_options(seeds, tokens, truncation, image_strength)
     numbers = parse_seeds(seeds or "1")
-    runtime = load(bundle, provider=provider, threads=threads, allow_foreign=allow_foreign)
+    runtime = options.load()
     chosen = choose_domains(runtime, domains)
     if tokens is None:
         written = _draw_heads(
@@ -84,11 +80,10 @@ def command(
     else:
         strength = 1.0 if image_strength is None else image_strength
         written = [_restyle(runtime, chosen, tokens, out, strength)]
-    if as_json:
+    if options.as_json:
         write_json([{**result, "provider": runtime.provider} for result in written])
         return
-    if runtime.provider_note:
-        tell(runtime.provider_note)
+    tell_provider(runtime)
     for result in written:
         click.echo(f"wrote {result['output']}")
 
