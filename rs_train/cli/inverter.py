@@ -150,7 +150,7 @@ def _task(
     """Load the checkpoints and build the task."""
     from rs_train.checkpoint import load_model
     from rs_train.inverters.base import load_base
-    from rs_train.perceptual.public_weights import read_state
+    from rs_train.perceptual.ir_se50 import read_trunk
     from rs_train.tasks.image_losses import load_loss_networks
     from rs_train.tasks.inverters import TASKS
 
@@ -160,7 +160,7 @@ def _task(
         "networks": load_loss_networks(judge, files.public),
         "validation": validation,
         "init": load_model(files.init, expect=kind) if files.init else None,
-        "trunk": read_state(files.public["trunk"]) if "trunk" in files.public else None,
+        "trunk": read_trunk(files.public["trunk"]) if "trunk" in files.public else None,
     }
     if files.base is not None:
         options["base"] = load_base(files.base)

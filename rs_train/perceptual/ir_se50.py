@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rs_runtime.contracts.errors import IncompatibleError
+from rs_train.inverters.base import load_base
 from rs_train.inverters.trunk import Trunk
 from rs_train.perceptual.preprocessing import to_size
 from rs_train.perceptual.public_weights import fill, read_state
@@ -77,20 +78,20 @@ def load_ir_se50(path: Path) -> IRSE50:
 
 @torch.no_grad()
 def start_trunk(model: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Copy a face network's trunk into an encoder's.
+    """Copy another network's trunk into an encoder's.
 
     Of an input layer that also sees an inversion, the half that sees the image is copied; the
     other keeps its random start, as in ReStyle.
 
     Args:
         model: Holds one trunk.
-        state: Tensors by their public names; where the input layer is missing it stays as it is.
+        state: What `read_trunk` returned; where the input layer is missing it stays as it is.
 
     Raises:
         IncompatibleError: The trunk has other widths.
     """
     (trunk,) = (module for module in model.modules() if isinstance(module, Trunk))
-    own, found = trunk.state_dict(), trunk_state(state)
+    own, found = trunk.state_dict(), dict(state)
     name = "input_layer.0.weight"
     if name in found and own[name].shape[1] > 3:
         found[name] = torch.cat([found[name], own[name][:, 3:]], dim=1)
@@ -98,10 +99,28 @@ def start_trunk(model: nn.Module, state: Mapping[str, Tensor]) -> None:
         trunk.load_state_dict(own | found)
     except RuntimeError as error:
         raise IncompatibleError(
-            "the face network's trunk does not fit the encoder's",
+            "the trunk to start from does not fit the encoder's",
             found=" ".join(str(error).split())[:200],
-            expected=f"widths {', '.join(map(str, CHANNELS))}: set network.channels to them",
+            expected="the same widths: set network.channels to them",
         ) from error
+
+
+def read_trunk(path: Path) -> dict[str, Tensor]:
+    """Read the trunk of a face network's public file, or of a base inverter of this project.
+
+    Args:
+        path: `model_ir_se50.pth`, or a .safetensors checkpoint of `rs-train inverter`.
+
+    Returns:
+        Tensors by the names of `Trunk`.
+
+    Raises:
+        RefineStyleError: See `read_state` and `load_base`.
+    """
+    if path.suffix != ".safetensors":
+        return trunk_state(read_state(path))
+    (trunk,) = (module for module in load_base(path).modules() if isinstance(module, Trunk))
+    return trunk.state_dict()
 
 
 def trunk_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

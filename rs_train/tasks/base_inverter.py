@@ -46,7 +46,7 @@ class BaseInverterTask(InverterTask):
             networks: What the losses look through.
             validation: Held-out photos.
             init: What to go on with.
-            trunk: Tensors of a face network's trunk to start from, by their public names.
+            trunk: A trunk to start from, as `read_trunk` returns it.
         """
         torch.manual_seed(config.loop.seed)
         model = init or _new(self.model_name, config.network, generator, trunk)

@@ -44,7 +44,7 @@ class TwoStageTask(InverterTask):
             networks: What the losses look through.
             validation: Held-out photos.
             init: What to go on with.
-            trunk: Tensors of a face network's trunk to start from, by their public names; without
+            trunk: A trunk to start from, as `read_trunk` returns it; without
                 them the refiner starts from the base inverter's trunk where widths agree.
 
         Raises:

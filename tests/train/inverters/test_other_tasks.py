@@ -202,7 +202,7 @@ def test_losses_look_at_the_rows_that_are_read(generator):
         assert torch.equal(task.losses(photo)["l2"], task.losses(PHOTOS)["l2"])
 
 
-def test_trunks_start_from_a_face_network(generator, monkeypatch):
+def test_trunks_start_from_a_face_network_or_a_base_inverter(generator, monkeypatch, tmp_path):
     monkeypatch.setattr(ir_se50, "CHANNELS", NETWORK.channels)
     torch.manual_seed(7)
     face = ir_se50.IRSE50()
@@ -211,17 +211,24 @@ def test_trunks_start_from_a_face_network(generator, monkeypatch):
               .replace("residual.5.expand", "res_layer.5.fc2")
               .replace("residual.", "res_layer.").replace("projection.", "shortcut_layer."): v
               for k, v in own.items()}  # fmt: skip
+    torch.save(public, tmp_path / "face.pth")
+    inverter = build("psp", NETWORK, generator.config)
+    inverter.pyramid.trunk.load_state_dict(own)
+    save_model(tmp_path / "psp.safetensors", inverter, {})
+    read = ir_se50.read_trunk(tmp_path / "face.pth")
+    of_inverter = ir_se50.read_trunk(tmp_path / "psp.safetensors")
+    assert all(torch.equal(of_inverter[name], value) for name, value in read.items())
     for model in ("psp", "one_stage", "two_stage", "restyle"):
         base = {"base": build("psp", NETWORK, generator.config)} if model == "two_stage" else {}
-        task = task_of(model, generator, trunk=public, **base)
+        task = task_of(model, generator, trunk=read, **base)
         trunk = next(m for m in task.model.modules() if isinstance(m, type(face.trunk)))
         first = trunk.input_layer[0].weight
         image_half = torch.equal(first[:, :3], own["input_layer.0.weight"])
         assert image_half is (model != "two_stage")
         copied = trunk.body.state_dict()
         assert all(torch.equal(copied[k], v) for k, v in face.trunk.body.state_dict().items())
-    with pytest.raises(IncompatibleError, match="trunk does not fit"):
-        task_of("psp", generator, trunk=public, network=replace(NETWORK, channels=(8, 8, 8, 16)))
+    with pytest.raises(IncompatibleError, match="trunk to start from does not fit"):
+        task_of("psp", generator, trunk=read, network=replace(NETWORK, channels=(8, 8, 8, 16)))
 
 
 @pytest.mark.parametrize("model", list(RUNS))
