@@ -95,7 +95,16 @@ class GroupedDecoderLayer(DecoderLayer):
 
     The same parameters serve all groups; only the cross-attention and the feed-forward, which act
     on each token alone, see the whole set.
+
+    Args:
+        width: C of the tokens.
+        heads: Attention heads.
+        grouped: False lets every token mix with every other, the ablation of the grouping.
     """
+
+    def __init__(self, width: int, heads: int, *, grouped: bool = True) -> None:
+        super().__init__(width, heads)
+        self.grouped = grouped
 
     def forward(self, tokens: Tensor, features: Tensor) -> Tensor:
         """Mix inside groups, then read.
@@ -108,6 +117,8 @@ class GroupedDecoderLayer(DecoderLayer):
             [N, G, L, C].
         """
         groups, length = tokens.shape[1:3]
+        if not self.grouped:
+            return super().forward(tokens.flatten(1, 2), features).unflatten(1, (groups, length))
         mixed = self.mix(tokens.flatten(0, 1))
         mixed = mixed.unflatten(0, (-1, groups)).flatten(1, 2)
         return self.read(mixed, features).unflatten(1, (groups, length))

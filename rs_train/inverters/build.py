@@ -31,6 +31,8 @@ class Network:
             all.
         rank: One- and two-stage: tokens a layer and side, L.
         token_scale_init: One- and two-stage: first value of A and B.
+        grouped: Two-stage: tokens mix inside their group alone; False for the ablation.
+        scaled: Two-stage: tokens have the scales A and B; False for the ablation.
         iterations: ReStyle: steps of an inversion.
         progressive: ReStyle: rows are differences from the first one, as in e4e.
     """
@@ -42,6 +44,8 @@ class Network:
     refined_layers: int = 0
     rank: int = 32
     token_scale_init: float = 0.01
+    grouped: bool = True
+    scaled: bool = True
     iterations: int = 5
     progressive: bool = False
 
@@ -105,7 +109,8 @@ def _one_stage(network: Network, generator: GeneratorConfig) -> OneStage:
 
 def _two_stage(network: Network, generator: GeneratorConfig) -> Refiner:
     sizes = _sides(network) | _tokens(network, generator)
-    return Refiner(RefinerConfig(**sizes, heads=network.heads))
+    ablated = {"grouped": network.grouped, "scaled": network.scaled}
+    return Refiner(RefinerConfig(**sizes, **ablated, heads=network.heads))
 
 
 def _restyle(network: Network, generator: GeneratorConfig) -> ReStyle:

@@ -55,6 +55,8 @@ class RefinerConfig:
         channels: widths of the trunk's stages; the last is the width of the tokens.
         heads: attention heads.
         token_scale_init: first value of A and of B (Eq. 4).
+        grouped: whether tokens mix inside their group alone; False for the ablation.
+        scaled: whether A and B are there; False for the ablation.
     """
 
     image_size: int = 256
@@ -65,6 +67,8 @@ class RefinerConfig:
     channels: Channels = (64, 128, 256, 512)
     heads: int = 4
     token_scale_init: float = 0.01
+    grouped: bool = True
+    scaled: bool = True
 
     def __post_init__(self) -> None:
         check_refined(self.refined_layers, self.conv_channels)
@@ -77,7 +81,7 @@ class ResidualTokens(nn.Module):
     """The learned tokens P̃, Q̃ and what turns them, once they have read, into packed P and Q.
 
     2·Nr groups of L tokens, those of P first. Each refined layer has a linear head of its own for
-    each side and one scale for each token, A and B (Eq. 4).
+    each side and one scale for each token, A and B (Eq. 4), which are 1 where `scale_init` is None.
     """
 
     def __init__(
@@ -86,7 +90,7 @@ class ResidualTokens(nn.Module):
         refined_layers: int,
         rank: int,
         width: int,
-        scale_init: float,
+        scale_init: float | None,
     ) -> None:
         super().__init__()
         refined = conv_channels[len(conv_channels) - refined_layers :]
@@ -96,8 +100,12 @@ class ResidualTokens(nn.Module):
         self.tokens = nn.Parameter(torch.randn(1, 2 * refined_layers, rank, width))
         self.heads_P = nn.ModuleList(nn.Linear(width, cout) for _, cout in refined)
         self.heads_Q = nn.ModuleList(nn.Linear(width, cin) for cin, _ in refined)
-        self.A = nn.Parameter(torch.full((refined_layers, rank, 1), scale_init))
-        self.B = nn.Parameter(torch.full((refined_layers, rank, 1), scale_init))
+        if scale_init is None:
+            self.register_buffer("A", torch.ones(refined_layers, rank, 1), persistent=False)
+            self.register_buffer("B", torch.ones(refined_layers, rank, 1), persistent=False)
+        else:
+            self.A = nn.Parameter(torch.full((refined_layers, rank, 1), scale_init))
+            self.B = nn.Parameter(torch.full((refined_layers, rank, 1), scale_init))
 
     def forward(self, tokens: Tensor) -> Residual:
         """Pack tokens that have read, [N, 2·Nr, L, width], into P and Q."""
@@ -125,9 +133,12 @@ class Refiner(nn.Module):
         self.config = config
         width = config.channels[-1]
         self.pyramid = FeaturePyramid(6, config.channels)
-        self.blocks = nn.ModuleList(GroupedDecoderLayer(width, config.heads) for _ in range(3))
+        self.blocks = nn.ModuleList(
+            GroupedDecoderLayer(width, config.heads, grouped=config.grouped) for _ in range(3)
+        )
+        scale_init = config.token_scale_init if config.scaled else None
         self.residual = ResidualTokens(
-            config.conv_channels, config.refined_layers, config.rank, width, config.token_scale_init
+            config.conv_channels, config.refined_layers, config.rank, width, scale_init
         )
 
     @torch.no_grad()

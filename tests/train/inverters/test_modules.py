@@ -10,6 +10,7 @@ from rs_train.generator import PackedTokens
 from rs_train.inverters import Refiner, RefinerConfig, StyleTransformerConfig
 from rs_train.inverters.attention import Attention, DecoderLayer, GroupedDecoderLayer
 from rs_train.inverters.pooling import pool_to
+from rs_train.inverters.refine import ResidualTokens
 from rs_train.inverters.trunk import Bottleneck, PReLU, Trunk
 
 IMAGES = torch.linspace(-1, 1, 3 * 3 * 32 * 32).reshape(3, 3, 32, 32).sin()
@@ -49,6 +50,34 @@ def test_decoder_layer_equals_pytorchs():
     tokens, features = torch.randn(2, 5, 16), torch.randn(2, 16, 3, 3)
     expected = theirs(tokens, features.flatten(2).transpose(1, 2))
     assert torch.allclose(ours(tokens, features), expected, atol=1e-5)
+
+
+def test_without_groups_every_token_mixes_with_every_other():
+    torch.manual_seed(0)
+    grouped, free = GroupedDecoderLayer(16, 4), GroupedDecoderLayer(16, 4, grouped=False)
+    free.load_state_dict(grouped.state_dict())
+    tokens, features = torch.randn(1, 4, 3, 16), torch.randn(1, 16, 3, 3)
+    other = tokens.clone()
+    other[:, 3] += 1
+    first = [layer(tokens, features)[:, 0] for layer in (grouped, free)]
+    again = [layer(other, features)[:, 0] for layer in (grouped, free)]
+    assert torch.equal(first[0], again[0])
+    assert not torch.allclose(first[1], again[1], atol=1e-3)
+    one_group = tokens.flatten(1, 2)[:, None]
+    expected = grouped(one_group, features).unflatten(2, (4, 3))[:, 0]
+    assert torch.allclose(free(tokens, features), expected, atol=1e-6)
+
+
+def test_without_scales_the_heads_alone_make_the_residual():
+    torch.manual_seed(0)
+    shapes = ((8, 4), (4, 4))
+    scaled = ResidualTokens(shapes, 2, 3, 16, 0.5)
+    plain = ResidualTokens(shapes, 2, 3, 16, None)
+    plain.load_state_dict({k: v for k, v in scaled.state_dict().items() if k not in ("A", "B")})
+    tokens = torch.randn(2, 4, 3, 16)
+    for half, whole in zip(scaled(tokens), plain(tokens), strict=True):
+        assert torch.allclose(2 * half, whole)
+    assert {"A", "B"} & set(dict(plain.named_parameters())) == set()
 
 
 def test_one_set_of_tokens_serves_a_whole_batch():
