@@ -246,7 +246,7 @@ def _manifest(value: dict[str, Any], at: str) -> Manifest:
         },
         record=check_mapping(value["record"], f"{at}record"),
         files={
-            check_path(path, f"{at}files"): _file(entry, f"{at}files.{path}")
+            check_path(path, f"{at}files"): read_file_entry(entry, f"{at}files.{path}")
             for path, entry in check_mapping(value["files"], f"{at}files").items()
         },
         schema_version=value["schema_version"],
@@ -256,8 +256,8 @@ def _manifest(value: dict[str, Any], at: str) -> Manifest:
 def _role(value: Any, where: str) -> Role:
     check_object(value, where, ("inputs", "outputs", "variants"))
     return Role(
-        inputs=_tensors(value["inputs"], f"{where}.inputs"),
-        outputs=_tensors(value["outputs"], f"{where}.outputs"),
+        inputs=read_tensor_specs(value["inputs"], f"{where}.inputs"),
+        outputs=read_tensor_specs(value["outputs"], f"{where}.outputs"),
         variants=tuple(
             _variant(variant, f"{where}.variants[{i}]")
             for i, variant in enumerate(check_list(value["variants"], f"{where}.variants", least=1))
@@ -265,7 +265,8 @@ def _role(value: Any, where: str) -> Role:
     )
 
 
-def _tensors(value: Any, where: str) -> tuple[TensorSpec, ...]:
+def read_tensor_specs(value: Any, where: str) -> tuple[TensorSpec, ...]:
+    """Read inputs or outputs out of JSON; MalformedFileError for anything else."""
     specs = []
     for i, item in enumerate(check_list(value, where, least=1)):
         at = f"{where}[{i}]"
@@ -300,7 +301,8 @@ def _variant(value: Any, where: str) -> Variant:
     )
 
 
-def _file(value: Any, where: str) -> FileEntry:
+def read_file_entry(value: Any, where: str) -> FileEntry:
+    """Read size and SHA-256 of a file out of JSON; MalformedFileError for anything else."""
     check_object(value, where, ("size", "sha256"))
     return FileEntry(
         size=check_integer(value["size"], f"{where}.size", 0, MAX_FILE_BYTES),

@@ -4,7 +4,15 @@ import dataclasses
 
 import pytest
 
-from rs_runtime.contracts import bundle, errors, layers, manifest, token_rules, tokens
+from rs_runtime.contracts import (
+    bundle,
+    engine_file,
+    errors,
+    layers,
+    manifest,
+    token_rules,
+    tokens,
+)
 from rs_runtime.contracts.image_spec import ImageSpec
 from tests.readme.pages import ROOT, table_rows
 
@@ -50,6 +58,9 @@ def _fields(*classes) -> list[str]:
         ["golden", "inputs", "outputs", "max_abs"],
         _fields(layers.Layer),
         _fields(ImageSpec),
+        _fields(engine_file.EngineFile, engine_file.Machine, engine_file.Recipe),
+        _fields(engine_file.ShapeRange, engine_file.PluginLibrary),
+        [engine_file.FORMAT, *engine_file.MADE],
         list(manifest.MODEL_ROLES),
         sorted({role for roles in manifest.MODEL_ROLES.values() for role in roles}),
         [token_rules.FORMAT, token_rules.VERSION, manifest.FORMAT, manifest.MANIFEST_NAME],
