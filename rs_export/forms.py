@@ -3,7 +3,8 @@
 `expand` replaces each `rs::RefinedConv` node of the intermediate form by standard operators. A form
 is a function in ONNX's own text syntax, whose sizes are filled in for each layer.
 
-    dense          y = d (conv(s x, W0) + box(dW x)), dW = P^T Q formed once an image
+    dense          y = d (conv(s x, W0) + box(dW x)), dW = P^T Q formed once an image;
+                   `dense_normalised` is the same with all its factors scaled for fp16
     low_rank       y = d conv(s x, W0) + box(d P^T (Q x)), cheaper while L is below the channels
     materialised   y = conv(x, d (s W0 + dW)), the kernel built for one image: N = 1 only
     cpu            low_rank where maps are small, materialised where they are large
@@ -13,7 +14,7 @@ layer's input outside demodulation; on s, dW and Q it is cheaper.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx
@@ -60,8 +61,8 @@ _DEMODULATION = """
 """
 _SHARED_KERNEL = """
     maps = Constant<value_ints = [2, 3]>()
-    d_map = Unsqueeze(d, maps)
-    gain_map = Unsqueeze(gain, maps)
+    d_map = Unsqueeze({d}, maps)
+    gain_map = Unsqueeze({gain}, maps)
     x_modulated = Mul(x, gain_map)
     base = {convolution}(x_modulated, weight)
 
@@ -70,13 +71,27 @@ _SHARED_KERNEL = """
     square = Constant<value_ints = [0, {cout}, {size}, {size}]>()
 """
 _DENSE = """
-    dW_modulated = Mul(dW, m_row)
+    dW_modulated = Mul({dW}, m_row)
     r_flat = MatMul(dW_modulated, x_flat)
     r = Reshape(r_flat, square)
     residual = {convolution_by_channel}(r, box)
     refined = Add(base, residual)
     demodulated = Mul(refined, d_map)
     y = {blur}(demodulated{fir})
+"""
+# Of styles scaled to at most 1 and kernels to at most 1/sqrt(k^2 Cin), which is how sums over taps
+# and channels grow, convolutions stay in the range of fp16. d takes the scales back, and the
+# residual, which is added before d, is divided by both. All of it is in fp32.
+_NORMALISED = """
+    gain_sizes = Abs(gain)
+    gain_largest = ReduceMax<keepdims = 1>(gain_sizes, one)
+    gain_least = Constant<value_float = 1e-3>()
+    gain_scale = Max(gain_largest, gain_least)
+    gain_unit = Div(gain, gain_scale)
+    scale = Mul(gain_scale, weight_scale)
+    d_scaled = Mul(d, scale)
+    scale_column = Unsqueeze(scale, last)
+    dW_unit = Div(dW, scale_column)
 """
 # d goes onto P, which is small. Box and, in up layers, transposition and blur act on each map's
 # rows and columns alike: as products with a constant matrix they cost little, where a transposed
@@ -143,6 +158,21 @@ def dense(conv: RefinedConv) -> tuple[str, dict[str, np.ndarray]]:
     return text, constants(conv) | {"box": np.ones((cout, 1, k, k), np.float32)}
 
 
+def dense_normalised(conv: RefinedConv) -> tuple[str, dict[str, np.ndarray]]:
+    """`dense` with kernel, styles and residual scaled so that maps can be computed in fp16.
+
+    Source: the pre-normalisation of StyleGAN2-ADA's fp16 layers, extended to the residual.
+    """
+    names = {"gain": "gain_unit", "d": "d_scaled", "dW": "dW_unit"}
+    text = function(conv, _DEMODULATION + _NORMALISED + _SHARED_KERNEL + _DENSE, **names)
+    cout, cin, k, _ = conv.weight.shape
+    largest = np.abs(conv.weight).max(axis=(1, 2, 3)) * np.float32(k * np.sqrt(cin))
+    scale = np.where(largest > 0, largest, 1).astype(np.float32)
+    unit = replace(conv, weight=conv.weight / scale[:, None, None, None])
+    kept = constants(conv) | {"weight": constants(unit)["weight"]}
+    return text, kept | {"weight_scale": scale, "box": np.ones((cout, 1, k, k), np.float32)}
+
+
 def low_rank(conv: RefinedConv) -> tuple[str, dict[str, np.ndarray]]:
     """Dynamic batch, at a price that grows with the rank."""
     text = function(conv, _DEMODULATION + _SHARED_KERNEL + _LOW_RANK)
@@ -162,8 +192,10 @@ def cpu(conv: RefinedConv) -> tuple[str, dict[str, np.ndarray]]:
     return low_rank(conv) if small else materialised(conv)
 
 
-def function(conv: RefinedConv, body: str) -> str:
-    """Fill a layer's sizes and operators into the lines of a form."""
+def function(
+    conv: RefinedConv, body: str, *, gain: str = "gain", d: str = "d", dW: str = "dW"
+) -> str:
+    """Fill a layer's sizes and operators, and the names of its factors, into a form's lines."""
     cout, cin, k, _ = conv.weight.shape
     first, second = (cin, cout) if conv.up == 2 else (cout, cin)
     sizes = {"cout": cout, "cin": cin, "taps": k * k, "first": first, "second": second}
@@ -183,9 +215,12 @@ def function(conv: RefinedConv, body: str) -> str:
         blur=blur,
         fir=fir,
         turn=[0, 2, 1] if conv.up == 2 else [0, 1, 2],
+        gain=gain,
+        d=d,
+        dW=dW,
         **sizes,
     )
-    constants = "weight, tap_squares, tap_sums, box, fir, spread, spread_turned"
+    constants = "weight, weight_scale, tap_squares, tap_sums, box, fir, spread, spread_turned"
     values = "x, style, P, Q, style_offset, modulation"
     opsets = '<domain: "rs", opset_import: ["" : 18]>'
     return f"{opsets}\nForm ({values}, {constants}) => (y)\n{{{lines}}}"

@@ -9,7 +9,16 @@ import pytest
 from onnx import helper, numpy_helper
 
 from rs_export import forms
-from rs_export.forms import Form, cpu, dense, expand, low_rank, materialised, refined_convs
+from rs_export.forms import (
+    Form,
+    cpu,
+    dense,
+    dense_normalised,
+    expand,
+    low_rank,
+    materialised,
+    refined_convs,
+)
 from rs_export.intermediate import DOMAIN, INPUTS, OP_TYPE
 from rs_export.portable import check_flat, finish
 from rs_runtime.contracts.errors import InternalError
@@ -62,7 +71,7 @@ def random_inputs(batch: int, rank: int, cin: int, cout: int) -> dict[str, np.nd
 
 @pytest.mark.parametrize(("kernel", "up"), [(1, 1), (1, 2), (3, 1), (3, 2)])
 @pytest.mark.parametrize("rank", [1, 4])
-@pytest.mark.parametrize("form", [dense, low_rank, materialised])
+@pytest.mark.parametrize("form", [dense, dense_normalised, low_rank, materialised])
 def test_every_form_equals_the_oracle(form: Form, kernel: int, up: int, rank: int) -> None:
     weight = np.random.default_rng(1).standard_normal((COUT, CIN, kernel, kernel), np.float32)
     model = finish(expand(one_layer(weight, up), form), "layer")
@@ -87,7 +96,7 @@ def test_the_cpu_form_builds_kernels_where_maps_are_large(up: int) -> None:
     assert cpu(large)[0] == materialised(large)[0]
 
 
-@pytest.mark.parametrize("form", [dense, low_rank, materialised])
+@pytest.mark.parametrize("form", [dense, dense_normalised, low_rank, materialised])
 def test_a_dead_kernel_gives_zeros_not_nan(form: Form) -> None:
     """s = 0 and dW = 0: only the epsilon keeps demodulation finite."""
     weight = np.ones((COUT, CIN, 3, 3), np.float32)
