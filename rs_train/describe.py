@@ -18,6 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from rs_train.domains.parameterisation import TokenParameterisation
 from rs_train.generator import Generator, GeneratorConfig
 from rs_train.generator.mapping import Mapping as MappingNetwork
+from rs_train.generator.synthesis import module_name
 from rs_train.inverters.build import Network, build
 from rs_train.inverters.one_stage import OneStage
 from rs_train.inverters.refine import Refiner
@@ -152,7 +153,7 @@ def describe_domain(rank: int, generator: GeneratorConfig) -> Description:
 def describe_generator(config: GeneratorConfig) -> Description:
     """Count a generator, unrefined, drawing one picture from z."""
     table = config.table
-    names = {layer: f"synthesis.layers.{layer.name.replace('.', '_')}" for layer in table.layers}
+    names = {layer: f"synthesis.layers.{module_name(layer)}" for layer in table.layers}
     layout = {"mapping": ("mapping_network",), "constant": ("synthesis.const",)}
     for layer, name in names.items():
         kind = "toRGB" if layer.kind == "torgb" else "convolutions"

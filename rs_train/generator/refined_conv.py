@@ -29,7 +29,8 @@ def refined_conv(
 
     Args:
         x: Input features [N, Cin, H, W].
-        weight: Static kernel W0 [Cout, Cin, k, k] with the run-time gain applied, k 1 or 3.
+        weight: Static kernel W0 [Cout, Cin, k, k] with the run-time gain applied, k 1 or 3; or one
+            for each sample [N, Cout, Cin, k, k], which is computed materialised in any form.
         style: Styles s [N, Cin].
         P: Output-side tokens [N, L, Cout]; None means no residual.
         Q: Input-side tokens [N, L, Cin]; given exactly when P is.
@@ -55,7 +56,7 @@ def refined_conv(
         style = style + style_offset
     if modulation is not None:
         x = x * modulation[:, :, None, None].to(x.dtype)
-    if form == "materialised":
+    if form == "materialised" or weight.ndim == 5:
         y = _materialised(x, weight, style, P, Q, up, demodulate)
     else:
         y = _conv(x * style[:, :, None, None].to(x.dtype), weight, up)
@@ -69,7 +70,7 @@ def refined_conv(
         if demodulate:
             d = demodulation(weight, style, dW)
             y = y * d[:, :, None, None].to(y.dtype)
-    return blur_after_transposed(y, weight.shape[2]) if up == 2 else y
+    return blur_after_transposed(y, weight.shape[-1]) if up == 2 else y
 
 
 def demodulation(weight: Tensor, style: Tensor, dW: Tensor | None = None) -> Tensor:
@@ -111,7 +112,7 @@ def _materialised(
     up: int,
     demodulate: bool,
 ) -> Tensor:
-    kernels = weight[None] * style[:, None, :, None, None]  # [N, Cout, Cin, k, k]
+    kernels = weight * style[:, None, :, None, None]  # [N, Cout, Cin, k, k]
     if P is not None:
         kernels = kernels + torch.einsum("nlo,nli->noi", P, Q)[:, :, :, None, None]
     if demodulate:

@@ -83,6 +83,11 @@ def _style(affine: EqualizedLinear, w: Tensor) -> Tensor:
         return affine(w.float())
 
 
+def module_name(layer: Layer) -> str:
+    """What the layer is called among `Synthesis.layers`; a module's name has no dots."""
+    return layer.name.replace(".", "_")
+
+
 class Synthesis(nn.Module):
     """The layers of a layer table, from a learned 4x4 constant to the image."""
 
@@ -93,8 +98,7 @@ class Synthesis(nn.Module):
         self.const = nn.Parameter(torch.randn(table.convs[0].in_channels, 4, 4))
         self.layers = nn.ModuleDict(
             {
-                # A dot cannot be part of a module's name.
-                layer.name.replace(".", "_"): (
+                module_name(layer): (
                     ToRGB(layer, table.w_dim)
                     if layer.kind == "torgb"
                     else SynthesisLayer(layer, table.w_dim)
@@ -128,7 +132,7 @@ class Synthesis(nn.Module):
         for layer in self.table.layers:
             if resolution is not None and layer.resolution > resolution:
                 break
-            module = self.layers[layer.name.replace(".", "_")]
+            module = self.layers[module_name(layer)]
             w = w_plus[:, layer.w_index]
             if layer.kind == "torgb":
                 rgb = module(x, w, slices[layer.name])

@@ -15,6 +15,7 @@ from torch import Tensor
 from rs_runtime.contracts.errors import IncompatibleError
 from rs_runtime.contracts.layers import LayerTable
 from rs_train.generator import Generator, GeneratorConfig
+from rs_train.generator.synthesis import module_name
 
 _KERNEL = re.compile(r"synthesis\.b(\d+)\.(conv0|conv1|torgb)\.weight")
 _FILTER = re.compile(r".*\.resample_filter")
@@ -113,7 +114,7 @@ def _rename(state: Mapping[str, Tensor], config: GeneratorConfig) -> dict[str, T
     for layer in config.table.layers:
         noise = () if layer.kind == "torgb" else ("noise_strength", "noise_const")
         for part in (*common, *noise):
-            target = f"synthesis.layers.{layer.name.replace('.', '_')}.{part}"
+            target = f"synthesis.layers.{module_name(layer)}.{part}"
             out[target] = left.pop(f"synthesis.{layer.name}.{part}")
     if left:
         raise ValueError(f"unknown tensor {next(iter(left))}")

@@ -9,6 +9,7 @@ from torch import Tensor
 from rs_runtime.contracts.layers import LayerTable
 from rs_train.generator import Generator, GeneratorConfig
 from rs_train.generator.resample import fir_kernel
+from rs_train.generator.synthesis import module_name
 
 # Constant FIR kernels, which this project computes.
 _CONSTANT = re.compile(r"(convs\.\d+\.conv\.blur|to_rgbs\.\d+\.upsample)\.kernel")
@@ -88,7 +89,7 @@ def _rename(state: Mapping[str, Tensor], config: GeneratorConfig) -> dict[str, T
             out[f"mapping_network.layers.{i}.{part}"] = left.pop(f"style.{i + 1}.{part}")
     for n, layer in enumerate(config.table.convs):
         source = "conv1" if n == 0 else f"convs.{n - 1}"
-        target = f"synthesis.layers.{layer.name.replace('.', '_')}"
+        target = f"synthesis.layers.{module_name(layer)}"
         out[f"{target}.weight"] = left.pop(f"{source}.conv.weight")[0]
         out[f"{target}.affine.weight"] = left.pop(f"{source}.conv.modulation.weight")
         out[f"{target}.affine.bias"] = left.pop(f"{source}.conv.modulation.bias")
@@ -97,7 +98,7 @@ def _rename(state: Mapping[str, Tensor], config: GeneratorConfig) -> dict[str, T
         out[f"{target}.noise_const"] = left.pop(f"noises.noise_{n}")[0, 0]
     for n, layer in enumerate(config.table.torgbs):
         source = "to_rgb1" if n == 0 else f"to_rgbs.{n - 1}"
-        target = f"synthesis.layers.{layer.name.replace('.', '_')}"
+        target = f"synthesis.layers.{module_name(layer)}"
         out[f"{target}.weight"] = left.pop(f"{source}.conv.weight")[0]
         out[f"{target}.affine.weight"] = left.pop(f"{source}.conv.modulation.weight")
         out[f"{target}.affine.bias"] = left.pop(f"{source}.conv.modulation.bias")

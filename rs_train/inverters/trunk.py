@@ -76,18 +76,24 @@ class PReLU(nn.PReLU):
 
 
 class Bottleneck(nn.Module):
-    """One IR-SE unit: BN, conv, PReLU, conv with the stride, BN, gate; plus its shortcut."""
+    """One IR-SE unit: BN, conv, PReLU, conv with the stride, BN, gate; plus its shortcut.
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+    Without the gate, and ``gated`` False, it is a unit of the plain IR networks.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, stride: int, *, gated: bool = True
+    ) -> None:
         super().__init__()
         self.stride = stride
+        gate = [SqueezeExcitation(out_channels)] if gated else []
         self.residual = nn.Sequential(
             nn.BatchNorm2d(in_channels),
             nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False),
             PReLU(out_channels),
             nn.Conv2d(out_channels, out_channels, 3, stride, padding=1, bias=False),
             nn.BatchNorm2d(out_channels),
-            SqueezeExcitation(out_channels),
+            *gate,
         )
         self.projection: nn.Module | None = None
         if in_channels != out_channels:

@@ -21,6 +21,7 @@ from rs_train.generator import (
     GeneratorConfig,
 )
 from rs_train.generator.resample import downsample
+from rs_train.generator.synthesis import module_name
 from rs_train.grids import grid, to_pixels
 from rs_train.loop import LoopConfig
 from rs_train.optimizers import adam, minimise
@@ -189,7 +190,7 @@ class GeneratorTask:
         self.discriminator.silence_blocks_above(size)
         for layer in self.generator.table.torgbs:
             if layer.resolution > size:
-                self.generator.synthesis.layers[layer.name.replace(".", "_")].weight.zero_()
+                self.generator.synthesis.layers[module_name(layer)].weight.zero_()
 
 
 def _adam(
