@@ -4,7 +4,7 @@ Paths are relative to the work folder. A stage's commands are rs-train's own; no
 that a user could not type.
 """
 
-from dataclasses import dataclass
+from rs_train.stages import Stage
 
 DOMAINS = {
     "sketch": "a toned pencil sketch of a person",
@@ -17,31 +17,6 @@ _STEPS = {"sketch": ("--set", "loop.steps=1500")}
 _OTHER_LOOKS = ("watercolour", "charcoal", "ink", "pastel", "pop", "sepia")
 _LOOKS = ("photo", *DOMAINS, *_OTHER_LOOKS)
 _ALL_CORES = ("--workers", "0")
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A named step of the recipe.
-
-    Attributes:
-        name: Of the stage, shown and recorded.
-        argv: Arguments of rs-train.
-        run: Folder of the training run, whose record is kept; empty for other commands.
-    """
-
-    name: str
-    argv: tuple[str, ...]
-    run: str = ""
-
-    @property
-    def out(self) -> str:
-        """What the stage writes."""
-        return self.argv[self.argv.index("--out") + 1]
-
-    def reads(self, path: str) -> bool:
-        """Whether a file or folder, or the folder that holds it, is among the stage's inputs."""
-        others = [arg.partition("=")[0] for arg in self.argv if arg != self.out]
-        return any(arg == path or path.startswith(f"{arg}/") for arg in others)
 
 
 def stages() -> list[Stage]:

@@ -5,8 +5,10 @@ import threading
 import pytest
 from click.testing import CliRunner
 
+from rs_train import stages as running
 from rs_train.cli import demo
-from rs_train.demo_recipe import Stage, stages
+from rs_train.demo_recipe import stages
+from rs_train.stages import Stage
 
 WAIT = 20  # seconds after which a stage that should have had company gives up
 
@@ -34,7 +36,7 @@ def began(monkeypatch, tmp_path):
         ended.append(stage.name)
         return {"command": stage.name, "seconds": 1.0, "machine": ""}
 
-    monkeypatch.setattr(demo, "_run", run)
+    monkeypatch.setattr(running, "_run", run)
     monkeypatch.setattr(demo, "write_demo_page", lambda work, record: list(record))
     return began
 
@@ -46,17 +48,17 @@ def test_stages_wait_for_what_they_read_alone(began, tmp_path):
 
 
 def test_a_failure_lets_the_others_end_and_is_reported(began, tmp_path, monkeypatch):
-    inner = demo._run
+    inner = running._run
 
     def run(stage, work):
         if stage.name == "c":
             began["c"].set()
-            raise demo._StageError(stage, 7)
+            raise running._StageError(stage, 7)
         return inner(stage, work)
 
-    monkeypatch.setattr(demo, "_run", run)
+    monkeypatch.setattr(running, "_run", run)
     result = CliRunner().invoke(demo.command, ["--work", str(tmp_path), "--jobs", "2"])
-    assert isinstance(result.exception, demo._StageError) and result.exception.exit_code == 7
+    assert isinstance(result.exception, running._StageError) and result.exception.exit_code == 7
     assert not began["b"].is_set()
     assert '"a"' in (tmp_path / "record.json").read_text()
 

@@ -2,12 +2,15 @@
 
 import json
 import subprocess
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
 
+from rs_train import stages as running
 from rs_train.cli import demo
-from rs_train.demo_recipe import Stage, stages
+from rs_train.demo_recipe import stages
+from rs_train.stages import Stage
 from rs_train.tables.record import demo_page, duration, machine
 
 _RECORD = {
@@ -101,7 +104,8 @@ def two_stages(monkeypatch):
             (cwd / "runs" / "fit" / "record.json").write_text(json.dumps(kept))
         return subprocess.CompletedProcess(argv, 0)
 
-    monkeypatch.setattr(demo.subprocess, "run", run)
+    stand_in = SimpleNamespace(run=run, list2cmdline=subprocess.list2cmdline)
+    monkeypatch.setattr(running, "subprocess", stand_in)
 
 
 def test_the_demo_ends_with_its_page(two_stages, tmp_path):

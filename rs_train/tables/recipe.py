@@ -1,0 +1,75 @@
+"""The trainings behind the tables: every system at one small budget, and the ablations.
+
+As in the demo's recipe nothing happens here that a user could not type. What the demo trained
+(judges, generator, domains) is taken from its folder; all inverters are trained anew, so that each
+has seen the same pictures for as many steps. Encoders read 64 x 64, half of the generator's side,
+and start from the trunk of the demo's base inverter as the published ones start from ArcFace's.
+"""
+
+from rs_train.stages import Stage
+
+BASES = ("style_transformer", "psp", "e4e", "restyle")
+STEPS = 1200
+
+# The parts of the refiner that the paper ablates; the full one has 8 tokens a layer and all layers.
+ABLATIONS = {
+    "6 layers refined": ("network.refined_layers=6",),
+    "2 tokens a layer": ("network.rank=2",),
+    "no groups": ("network.grouped=false",),
+    "no scales": ("network.scaled=false",),
+}
+
+_SETTINGS = (
+    "network.image_size=64",
+    f"loop.steps={STEPS}",
+    "loop.batch_size=8",
+    "loop.sample_every=600",
+    "loop.checkpoint_every=300",
+    "training.validate_every=200",
+)
+_FIRST = ("training.generated=4",)
+# All rows of e4e are free after half of the steps, as in the longer presets after a third.
+_OWN = {"e4e": (*_FIRST, "editing.progressive_from=150", "editing.progressive_every=40")}
+_OWN |= {"restyle": ()}  # it has no use for samples of known w
+
+
+def checkpoint(name: str) -> str:
+    """Where the checkpoint of a row lies in the work folder."""
+    return f"models/tables/{name.replace(' ', '-')}.safetensors"
+
+
+def stages() -> list[Stage]:
+    """Every training, in an order in which each finds what it reads."""
+    first = [_inverter(model, model, _OWN.get(model, _FIRST)) for model in (*BASES, "one_stage")]
+    second = [_second("two_stage", base) for base in BASES]
+    others = [_second(model, "style_transformer") for model in ("hyperstyle", "hfgi")]
+    ablated = [
+        _second("two_stage", "style_transformer", name, settings)
+        for name, settings in ABLATIONS.items()
+    ]
+    return [*first, *second, *others, *ablated]
+
+
+def second_stage(model: str, base: str) -> str:
+    """Name of a system that refines what a base inverter found."""
+    return f"{model} on {base}"
+
+
+def _second(
+    model: str, base: str, name: str | None = None, settings: tuple[str, ...] = ()
+) -> Stage:
+    name = name or second_stage(model, base)
+    return _inverter(name, model, settings, "--base", checkpoint(base))
+
+
+def _inverter(name: str, model: str, settings: tuple[str, ...], *options: str) -> Stage:
+    run = f"runs/table-{name.replace(' ', '-')}"
+    argv = (
+        *("inverter", "--model", model, "--run", run, "--out", checkpoint(name)),
+        *("--generator", "models/generator.safetensors", "--judge", "models/arcface.safetensors"),
+        *("--weights", "trunk=models/base_inverter.safetensors"),
+        *("--data", "data/photo=0.7", "--data", "data/extras=0.3"),
+        *("--validation", "data/validation", *options),
+    )
+    sets = (part for setting in (*_SETTINGS, *settings) for part in ("--set", setting))
+    return Stage(f"table {name}", (*argv, *sets), run=run)
