@@ -1,15 +1,15 @@
 """The trainings behind the tables: every system at one small budget, and the ablations.
 
 As in the demo's recipe nothing happens here that a user could not type. What the demo trained
-(judges, generator, domains) is taken from its folder; all inverters are trained anew, so that each
-has seen the same pictures for as many steps. Encoders read 64 x 64, half of the generator's side,
+(judges, generator, domains) is taken from its folder; all inverters are trained anew, so that all
+that start from nothing see the same pictures for as many steps, and so do all that refine. Encoders read 64 x 64, half of the generator's side,
 and start from the trunk of the demo's base inverter as the published ones start from ArcFace's.
 """
 
 from rs_train.stages import Stage
 
 BASES = ("style_transformer", "psp", "e4e", "restyle")
-STEPS = 1200
+FIRST_STEPS, SECOND_STEPS = 1200, 800
 
 # The parts of the refiner that the paper ablates; the full one has 8 tokens a layer and all layers.
 ABLATIONS = {
@@ -21,16 +21,16 @@ ABLATIONS = {
 
 _SETTINGS = (
     "network.image_size=64",
-    f"loop.steps={STEPS}",
     "loop.batch_size=8",
     "loop.sample_every=600",
     "loop.checkpoint_every=300",
     "training.validate_every=200",
 )
-_FIRST = ("training.generated=4",)
+_FIRST = (f"loop.steps={FIRST_STEPS}", "training.generated=4")
+_SECOND = (f"loop.steps={SECOND_STEPS}",)
 # All rows of e4e are free after half of the steps, as in the longer presets after a third.
 _OWN = {"e4e": (*_FIRST, "editing.progressive_from=150", "editing.progressive_every=40")}
-_OWN |= {"restyle": ()}  # it has no use for samples of known w
+_OWN |= {"restyle": _FIRST[:1]}  # it has no use for samples of known w
 
 
 def checkpoint(name: str) -> str:
@@ -59,7 +59,7 @@ def _second(
     model: str, base: str, name: str | None = None, settings: tuple[str, ...] = ()
 ) -> Stage:
     name = name or second_stage(model, base)
-    return _inverter(name, model, settings, "--base", checkpoint(base))
+    return _inverter(name, model, (*_SECOND, *settings), "--base", checkpoint(base))
 
 
 def _inverter(name: str, model: str, settings: tuple[str, ...], *options: str) -> Stage:
