@@ -1,6 +1,7 @@
 """CLIP: pictures and texts in one space. Small ones of our own, and any open_clip model."""
 
-from collections.abc import Sequence
+import pickle
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from rs_runtime.contracts.errors import IncompatibleError, UsageError
 from rs_train.perceptual.preprocessing import Preprocessing, to_clip_input
+from rs_train.perceptual.templates import fill_templates
 from rs_train.perceptual.torchvision_shim import import_package
 
 OPEN_CLIP_PREFIX = "open_clip:"
@@ -22,13 +24,21 @@ class ClipGuide(nn.Module):
         network: A module with open_clip's `encode_image` and `encode_text`.
         tokenizer: Callable list of texts -> int64 [N, context].
         preprocessing: What `network` expects of its pictures.
+        templates: A prompt in each of the sentences that `network` is asked in.
     """
 
-    def __init__(self, network: nn.Module, tokenizer: Any, preprocessing: Preprocessing) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        tokenizer: Any,
+        preprocessing: Preprocessing,
+        templates: Callable[[str], list[str]],
+    ) -> None:
         super().__init__()
         self.network = network
         self.tokenizer = tokenizer
         self.preprocessing = preprocessing
+        self.templates = templates
 
     def embed_image(self, image: Tensor) -> Tensor:
         """Unit vectors [N, D] of pictures [N, 3, H, W] in [-1, 1], any size; differentiable."""
@@ -39,6 +49,10 @@ class ClipGuide(nn.Module):
         """Unit vectors [N, D] of texts."""
         tokens = self.tokenizer(list(texts)).to(self.network.logit_scale.device)
         return F.normalize(self.network.encode_text(tokens).float(), dim=1)
+
+    def embed_prompt(self, prompt: str) -> Tensor:
+        """Unit vectors [T, D] of a prompt in the network's T templates."""
+        return self.embed_text(self.templates(prompt))
 
 
 @dataclass(frozen=True)
@@ -89,16 +103,22 @@ class Clip(ClipGuide):
             open_clip.CLIP(config.embed_dim, vision, text),
             open_clip.SimpleTokenizer(context_length=config.context_length),
             Preprocessing(size=config.image_size),
+            fill_templates,
         )
         self.config = config
 
 
-def load_open_clip(name: str, pretrained: str | None = None) -> ClipGuide:
-    """An open_clip model by architecture name and weights (a tag of open_clip's or a file).
+def load_open_clip(name: str, pretrained: str | None) -> ClipGuide:
+    """An open_clip model, asked in the sentences of CLIP's own ImageNet trials.
+
+    Args:
+        name: Architecture. OpenAI's weights from a file need the one with `-quickgelu`.
+        pretrained: A tag of open_clip's, a file, or None for random weights.
 
     Raises:
         UsageError: open_clip does not know the architecture.
-        IncompatibleError: The model asks for a preprocessing that is not supported.
+        IncompatibleError: The weights are not to be had or not of this architecture, or the model
+            asks for a preprocessing that is not supported.
     """
     open_clip = import_package("open_clip", "The CLIP judge", "open_clip_torch 3.x")
     if name not in open_clip.list_models():
@@ -107,9 +127,21 @@ def load_open_clip(name: str, pretrained: str | None = None) -> ClipGuide:
             expected="a name that open_clip lists, such as ViT-B-32",
             hint="python -c 'import open_clip; print(open_clip.list_models())'",
         )
-    network = open_clip.create_model(name, pretrained=pretrained)
-    tokenizer = open_clip.get_tokenizer(name)
-    return ClipGuide(network.eval(), tokenizer, _preprocessing_of(network))
+    try:
+        network = open_clip.create_model(name, pretrained=pretrained)
+    except (RuntimeError, LookupError, OSError, ValueError, pickle.UnpicklingError) as error:
+        tags = ", ".join(open_clip.list_pretrained_tags_by_model(name)) or "none"
+        raise IncompatibleError(
+            f"open_clip cannot load {pretrained} into {name}",
+            found=" ".join(str(error).split())[:200],
+            expected=f"a file of its weights, or one of the tags {tags}",
+        ) from error
+    return ClipGuide(
+        network.eval(),
+        open_clip.get_tokenizer(name),
+        _preprocessing_of(network),
+        lambda prompt: [fill(prompt) for fill in open_clip.OPENAI_IMAGENET_TEMPLATES],
+    )
 
 
 def _preprocessing_of(network: nn.Module) -> Preprocessing:
@@ -135,11 +167,18 @@ def _preprocessing_of(network: nn.Module) -> Preprocessing:
 
 
 def load_clip(source: str | Path) -> ClipGuide:
-    """A CLIP from a checkpoint of ours or, as `open_clip:NAME[:WEIGHTS]`, from open_clip."""
+    """A CLIP from a checkpoint of ours or, as `open_clip:NAME:WEIGHTS`, from open_clip.
+
+    Raises:
+        UsageError: No weights are named: a network at random guides nowhere.
+        RefineStyleError: See `load_open_clip` and `load_model`.
+    """
     text = str(source)
     if text.startswith(OPEN_CLIP_PREFIX):
         name, _, weights = text.removeprefix(OPEN_CLIP_PREFIX).partition(":")
-        return load_open_clip(name, weights or None)
+        if not weights:
+            raise UsageError(f"{text} names no weights", expected=f"{text}:TAG or {text}:FILE")
+        return load_open_clip(name, weights)
     from rs_train.checkpoint import load_model
 
     return load_model(Path(source), expect=Clip.kind)

@@ -111,6 +111,23 @@ def test_lpips_is_its_equation_on_alexnet(tmp_path):
     assert a.grad.any() and b.grad is None
 
 
+@pytest.mark.nightly
+@torch.no_grad()
+def test_vgg_gives_lpips_and_its_maps(tmp_path):
+    torch.manual_seed(0)
+    vgg = torchvision_model("vgg16")
+    torch.save(vgg.state_dict(), tmp_path / "vgg.pth")
+    lpips = Lpips(tmp_path / "vgg.pth", "vgg")
+    image = torch.rand(1, 3, 64, 64) * 2 - 1
+    mean = torch.tensor([0.485, 0.456, 0.406])[:, None, None]
+    std = torch.tensor([0.229, 0.224, 0.225])[:, None, None]
+    x = ((image + 1) / 2 - mean) / std
+    maps = lpips.features(image)
+    for last, found in zip((3, 8, 15, 22, 29), maps, strict=True):
+        assert torch.allclose(vgg.features[: last + 1](x), found, atol=1e-4)
+    assert lpips(image, image).item() == 0 < lpips(image, image.flip(3)).item()
+
+
 def test_moco_is_the_published_resnet_without_its_head(tmp_path):
     torch.manual_seed(0)
     resnet = torchvision_model("resnet50")
