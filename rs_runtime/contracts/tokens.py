@@ -9,44 +9,33 @@ A token set holds up to four groups, at least one of them:
 * `<layer>/modulation` [Cin], multiplied onto the input of all convolutions;
 * `w_plus` [num_ws, w_dim], in sets of kind `image` only.
 
-The file is a canonical safetensors file (`tensor_file`) with one JSON string as metadata, hashed
-over header and data, so that no changed file is ever accepted. A set names the generator it was
-made for by the SHA-256 of that generator's weights; a reader that knows its generator refuses any
-other. The rules are in `token_rules`.
+The file is a `sealed_file`; its own rules are in `token_rules`.
 """
 
 import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
-from rs_runtime.contracts.errors import (
-    InternalError,
-    MalformedFileError,
-    NumericsError,
-    UsageError,
-)
+from rs_runtime.contracts.errors import InternalError, UsageError
 from rs_runtime.contracts.files import PathLike, read_file, write_atomic
 from rs_runtime.contracts.layers import LayerTable
-from rs_runtime.contracts.strict_json import canonical_json, parse_json
-from rs_runtime.contracts.tensor_file import (
-    Container,
-    build_header,
-    parse_container,
-    place_tensors,
-)
-from rs_runtime.contracts.token_rules import (
-    FORMAT,
-    GROUPS,
-    VERSION,
-    check_groups,
-    check_metadata,
+from rs_runtime.contracts.sealed_file import (
+    Unsealed,
+    as_stored,
     check_origin,
-    check_table,
     clean_name,
+    seal,
+    unseal,
+)
+from rs_runtime.contracts.strict_json import canonical_json
+from rs_runtime.contracts.token_rules import (
+    GROUPS,
+    TOKENS,
+    check_table,
 )
 
 __all__ = [
@@ -60,10 +49,6 @@ __all__ = [
 ]
 
 MAX_TOKEN_FILE_BYTES = 20_000_000
-MAX_VALUE = 1e6
-
-_NO_HASH = "0" * 64
-_NUMPY: Mapping[str, np.dtype] = {"F16": np.dtype("<f2"), "F32": np.dtype("<f4")}
 
 Kind = Literal["image", "domain"]
 Dtype = Literal["F16", "F32"]
@@ -148,44 +133,18 @@ def encode_token_set(token_set: TokenSet) -> bytes:
         UsageError: A field breaks the rules of the format.
         NumericsError: A value is not finite, or too large for the dtype it is stored in.
     """
-    stored = _NUMPY.get(token_set.dtype)
-    if stored is None:
-        raise UsageError(
-            "dtype of the token set", found=str(token_set.dtype), expected="F16 or F32"
-        )
-    arrays = {name: np.asarray(array) for name, array in _tensors(token_set).items()}
-    for name, array in arrays.items():
-        _require_values(array, f"{token_set.name}: {name}", NumericsError)
-        with np.errstate(over="ignore"):
-            arrays[name] = array.astype(stored)
-        if not np.isfinite(arrays[name]).all():
-            raise NumericsError(
-                f"{token_set.name}: {name} does not fit {token_set.dtype}", hint="store it as F32"
-            )
+    arrays = as_stored(_tensors(token_set), token_set.dtype, token_set.name)
     metadata = {
         "dtype": token_set.dtype,
         "fingerprint": token_set.fingerprint,
-        "format": FORMAT,
         "kind": token_set.kind,
         "layer_table": token_set.table_hash,
         "licence": token_set.licence,
         "name": token_set.name,
         "rank": token_set.rank,
-        "sha256": _NO_HASH,
         "source": token_set.source,
-        "version": VERSION,
     }
-    try:
-        check_metadata(metadata, "the token set")
-        check_groups({name: array.shape for name, array in arrays.items()}, metadata, "the set")
-    except MalformedFileError as error:
-        raise UsageError(error.what, found=error.found, expected=error.expected) from error
-    entries = place_tensors({n: (token_set.dtype, array.shape) for n, array in arrays.items()})
-    payload = b"".join(arrays[entry.name].tobytes() for entry in entries)
-    blank = build_header(canonical_json(metadata).decode("ascii"), entries)
-    metadata["sha256"] = hashlib.sha256(blank + payload).hexdigest()
-    header = build_header(canonical_json(metadata).decode("ascii"), entries)
-    data = len(header).to_bytes(8, "little") + header + payload
+    data = seal(TOKENS, metadata, arrays)
     if len(data) > MAX_TOKEN_FILE_BYTES:
         raise UsageError(
             f"{token_set.name}: the token set is too large for a file",
@@ -264,63 +223,19 @@ def decode_token_set(
         IncompatibleError: A newer format, another generator, or shapes that do not fit `table`.
     """
     what = name_hint or "token set"
-    container = parse_container(data, what)
-    metadata = parse_json(container.metadata.encode("utf-8", "surrogatepass"), f"{what}: metadata")
-    check_metadata(metadata, what)
-    _check_hash(container, metadata, what)
-    shapes = {entry.name: entry.shape for entry in container.entries}
-    check_groups(shapes, metadata, what)
-    stored = {entry.dtype for entry in container.entries}
-    if stored != {metadata["dtype"]}:
-        raise MalformedFileError(
-            f"{what}: its tensors are not of the stated dtype",
-            found=", ".join(sorted(stored)),
-            expected=metadata["dtype"],
-        )
-    check_origin(metadata, what, table, fingerprint, allow_foreign)
+    opened = unseal(data, TOKENS, what)
+    check_origin(opened.metadata, what, table, fingerprint, allow_foreign)
     if table is not None:
-        check_table(shapes, what, table)
-    return _token_set(container, metadata, what)
+        check_table(opened.shapes, what, table)
+    return _token_set(opened)
 
 
-def _check_hash(container: Container, metadata: dict[str, Any], what: str) -> None:
-    if canonical_json(metadata) != container.metadata.encode("utf-8", "surrogatepass"):
-        raise MalformedFileError(f"{what}: its metadata is not in canonical form")
-    blank = canonical_json(metadata | {"sha256": _NO_HASH}).decode("ascii")
-    digest = hashlib.sha256(build_header(blank, container.entries))
-    digest.update(container.payload)
-    if digest.hexdigest() != metadata["sha256"]:
-        raise MalformedFileError(
-            f"{what}: its content does not match its own SHA-256",
-            found=digest.hexdigest(),
-            expected=metadata["sha256"],
-            hint="the file is damaged or was edited; get it again",
-        )
-
-
-def _require_values(
-    array: np.ndarray, name: str, error: type[MalformedFileError] | type[NumericsError]
-) -> None:
-    if array.dtype.kind != "f":
-        raise UsageError(f"{name}: not an array of floats", found=str(array.dtype))
-    good = np.abs(array.astype(np.float64)) <= MAX_VALUE  # False for NaN
-    if not good.all():
-        where = tuple(int(i) for i in np.argwhere(~good)[0])
-        raise error(
-            f"{name}: a value that is not finite or too large",
-            found=f"{array[where]} at {list(where)}",
-            expected=f"at most {MAX_VALUE:g} in size",
-        )
-
-
-def _token_set(container: Container, metadata: dict[str, Any], what: str) -> TokenSet:
+def _token_set(opened: Unsealed) -> TokenSet:
+    metadata = opened.metadata
     groups: dict[str, dict[str, np.ndarray]] = {group: {} for group in (*GROUPS, "w_plus")}
-    for entry in container.entries:
-        raw = container.payload[entry.begin : entry.end]
-        array = np.frombuffer(raw, dtype=_NUMPY[entry.dtype]).reshape(entry.shape)
-        _require_values(array, f"{what}: {entry.name}", MalformedFileError)
-        layer, _, group = entry.name.rpartition("/")
-        groups[group][layer] = array.astype(np.float32)
+    for name, array in opened.arrays().items():
+        layer, _, group = name.rpartition("/")
+        groups[group][layer] = array
     return TokenSet(
         kind=metadata["kind"],
         name=metadata["name"],

@@ -10,6 +10,7 @@ from rs_runtime.contracts import (
     errors,
     layers,
     manifest,
+    sealed_file,
     token_rules,
     tokens,
 )
@@ -50,7 +51,7 @@ def _fields(*classes) -> list[str]:
 @pytest.mark.parametrize(
     "names",
     [
-        list(token_rules._METADATA),
+        list(token_rules.TOKENS.metadata),
         ["P", "Q", "style_offset", "modulation", "w_plus"],
         _fields(manifest.Manifest),
         _fields(manifest.Role, manifest.TensorSpec, manifest.Variant, manifest.FileEntry),
@@ -63,7 +64,12 @@ def _fields(*classes) -> list[str]:
         [engine_file.FORMAT, *engine_file.MADE],
         list(manifest.MODEL_ROLES),
         sorted({role for roles in manifest.MODEL_ROLES.values() for role in roles}),
-        [token_rules.FORMAT, token_rules.VERSION, manifest.FORMAT, manifest.MANIFEST_NAME],
+        [
+            token_rules.TOKENS.name,
+            token_rules.TOKENS.version,
+            manifest.FORMAT,
+            manifest.MANIFEST_NAME,
+        ],
     ],
     ids=lambda names: names[0],
 )
@@ -75,7 +81,7 @@ def test_every_field_is_described(names):
     "number",
     [
         tokens.MAX_TOKEN_FILE_BYTES,
-        int(tokens.MAX_VALUE),
+        int(sealed_file.MAX_VALUE),
         token_rules.MAX_RANK,
         bundle.MAX_MANIFEST_BYTES,
     ],

@@ -49,10 +49,10 @@ def test_the_version_is_one_everywhere():
 
 def test_the_changelog_names_the_file_formats():
     from rs_runtime.contracts.manifest import SCHEMA_VERSION
-    from rs_runtime.contracts.token_rules import VERSION
+    from rs_runtime.contracts.token_rules import TOKENS
     from rs_train.checkpoint import VERSION as MODEL_VERSION
 
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
-    major = VERSION.split(".")[0]
+    major = TOKENS.version.split(".")[0]
     line = f"token set {major}, bundle manifest {SCHEMA_VERSION}, model checkpoint {MODEL_VERSION}"
     assert line in changelog

@@ -11,7 +11,7 @@ import pytest
 import safetensors
 import safetensors.numpy
 
-from rs_runtime.contracts import tokens
+from rs_runtime.contracts import sealed_file, tokens
 from rs_runtime.contracts.errors import (
     IncompatibleError,
     InternalError,
@@ -187,7 +187,7 @@ def test_values_that_are_not_finite_are_named(
     original = make_token_set()
     bad = replace(original, w_plus=_with(original.w_plus, np.nan))
     with monkeypatch.context() as patch:
-        patch.setattr(tokens, "_require_values", lambda *_: None)
+        patch.setattr(sealed_file, "_require_values", lambda *_: None)
         patch.setattr(np, "isfinite", lambda array: np.ones_like(array, bool))
         data = encode_token_set(bad)
     with pytest.raises(MalformedFileError, match=r"w_plus: a value.*\n.*nan at \[0, 1\]"):
