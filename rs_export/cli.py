@@ -17,7 +17,7 @@ DEFAULT_OUT = Path("bundle")
 @click.option(
     "--model", type=click.Choice(list(MODELS)), required=True, help="What the bundle is to do."
 )
-@click.option("--fp16", is_flag=True, help="Store weights in half precision: half the bytes.")
+@click.option("--fp16", is_flag=True, help="Weights in half precision; for GPUs, maps, too.")
 @click.option(
     "--checkpoint",
     "checkpoints",
@@ -40,7 +40,11 @@ DEFAULT_OUT = Path("bundle")
     help="Folder of the bundle; an older bundle there is replaced once the new one is proven.",
 )
 @click.option(
-    "--target", type=click.Choice(["cpu"]), default="cpu", show_default=True, help="What runs it."
+    "--target",
+    type=click.Choice(["cpu", "gpu", "all"]),
+    default="cpu",
+    show_default=True,
+    help="What the synthesis is made fast for; every bundle runs on CPUs.",
 )
 def command(
     model: str,
@@ -65,7 +69,7 @@ def command(
     parts = load_parts(sources)
     if sources.reconstruction is None and model != "generator":
         _progress("no reconstruction.json: the bundle will not warn of unknown kinds of picture")
-    exported = export_model(parts, fp16=fp16, progress=_progress)
+    exported = export_model(parts, fp16=fp16, progress=_progress, target=target)
     line = f"rs-export --model {model}" + (" --fp16" if fp16 else "") + f" --target {target}"
     manifest = pack(out, sources, parts, exported, line)
     size = sum(entry.size for entry in manifest.files.values())

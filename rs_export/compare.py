@@ -45,8 +45,9 @@ class Tolerance:
 
 FP32 = Tolerance(max_abs=1e-3, max_levels=1)
 FP16_STORED = Tolerance(min_psnr_db=40.0)
+FP16 = Tolerance(min_psnr_db=40.0)
 BF16 = Tolerance(min_psnr_db=38.0)
-TOLERANCES = {"fp32": FP32, "fp16_stored": FP16_STORED, "bf16": BF16}
+TOLERANCES = {"fp32": FP32, "fp16_stored": FP16_STORED, "fp16": FP16, "bf16": BF16}
 
 
 def difference(found: np.ndarray, expected: np.ndarray) -> Difference:

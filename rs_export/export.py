@@ -1,9 +1,9 @@
 """From loaded networks to checked graphs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import onnx
 import torch
@@ -19,6 +19,7 @@ from rs_export.graphs.preprocess import PreprocessRole
 from rs_export.graphs.refiner import refiner_role
 from rs_export.graphs.role import Arrays, RoleGraph
 from rs_export.graphs.synthesis import synthesis_role
+from rs_export.half import compute_in_half, map_nodes
 from rs_export.parity import (
     LayerValues,
     Numbers,
@@ -31,11 +32,14 @@ from rs_export.parity import (
 )
 from rs_export.portable import finish, for_one
 from rs_export.precision import has_large_constants, store_fp16
+from rs_export.ranges import Ranges, measure, range_cases
 from rs_export.sources import Parts
 from rs_export.variants import GraphFile, Progress, chosen, label, proven_variants, role_of
 from rs_runtime.contracts.manifest import Role
 from rs_runtime.engines.onnxruntime_engine import OnnxRuntimeEngine
 from rs_runtime.roles import choose_variant
+
+Target = Literal["cpu", "gpu", "all"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,8 @@ class Exported:
         role: Its entry in the manifest.
         models: Flat ONNX by path in the bundle.
         parity: What was measured, as JSON values: "fp32", "fp16_stored" and, of the synthesis,
-            "cpu form" by output and layer before engines come in; then each variant by output.
+            "cpu form" by output and layer before engines come in; then each variant by output; and
+            "fp16 ranges" where a graph computes in fp16.
         golden: One input and the reference's output.
     """
 
@@ -54,6 +59,15 @@ class Exported:
     models: dict[str, onnx.ModelProto]
     parity: dict[str, Any]
     golden: tuple[Arrays, Arrays]
+
+
+@dataclass(frozen=True)
+class _Order:
+    """What the user asked for; see `export_model`."""
+
+    fp16: bool
+    target: Target
+    progress: Progress
 
 
 @dataclass(frozen=True)
@@ -84,13 +98,16 @@ def role_graphs(parts: Parts) -> dict[str, RoleGraph]:
     return {role.name: role for role in roles}
 
 
-def export_model(parts: Parts, *, fp16: bool, progress: Progress) -> ExportedModel:
+def export_model(
+    parts: Parts, *, fp16: bool, progress: Progress, target: Target = "cpu"
+) -> ExportedModel:
     """Export every role of a model and prove it by value.
 
     Args:
-        parts: The networks.
-        fp16: Store weights in half precision.
+        parts: The networks and domains.
+        fp16: Store weights in half precision and, for GPUs, compute the synthesis in it.
         progress: Is told what happens, a line at a time.
+        target: What the synthesis gets special graphs for; every bundle runs on CPUs.
 
     Raises:
         NumericsError: A graph differs from PyTorch or from the oracle beyond the tolerance.
@@ -99,8 +116,11 @@ def export_model(parts: Parts, *, fp16: bool, progress: Progress) -> ExportedMod
     with _one_thread():
         roles = role_graphs(parts)
         cases = fixed_cases(roles, parts.generator)
+        order = _Order(fp16, target, progress)
+        domains = [domain.tokens for domain in parts.domains.values()]
+        samples = range_cases(roles, parts.generator, domains)
         exported = {
-            name: _export_role(role, cases[name], fp16, progress) for name, role in roles.items()
+            name: _export_role(role, cases[name], samples, order) for name, role in roles.items()
         }
         inverter = inverter_of(roles)
         if inverter is None:
@@ -115,13 +135,16 @@ def export_model(parts: Parts, *, fp16: bool, progress: Progress) -> ExportedMod
         return ExportedModel(exported, flow)
 
 
-def _export_role(role: RoleGraph, cases: list[Arrays], fp16: bool, progress: Progress) -> Exported:
+def _export_role(
+    role: RoleGraph, cases: list[Arrays], samples: Iterable[Arrays], order: _Order
+) -> Exported:
+    progress = order.progress
     progress(f"{role.name}: tracing")
     intermediate = role.intermediate()
     refined = len(forms.refined_convs(intermediate))
     layers = layer_values(role, cases[-1]) if refined else None
     flat = forms.expand(intermediate)
-    halves = fp16 and has_large_constants(flat)
+    halves = order.fp16 and has_large_constants(flat)
     parity: dict[str, Any] = {"fp32": _check(role, finish(flat, role.name), cases, FP32, layers)}
     precision = "fp16_stored" if halves else "fp32"
     model = finish(store_fp16(flat) if halves else flat, role.name)
@@ -129,7 +152,14 @@ def _export_role(role: RoleGraph, cases: list[Arrays], fp16: bool, progress: Pro
         parity[precision] = _check(role, model, cases, FP16_STORED, layers)
     form = "dense" if refined else "plain"
     files = [GraphFile(f"graphs/{role.name}.onnx", model, precision, form, _batch(model))]
-    if refined:
+    if refined and order.fp16 and order.target != "cpu":
+        progress(f"{role.name}: measuring what fp16 has to hold, which takes minutes at full size")
+        half, ranges = _half(intermediate, samples)
+        model = finish(store_fp16(half), role.name)
+        files.insert(0, GraphFile(f"graphs/{role.name}.fp16.onnx", model, "fp16", form, "dynamic"))
+        parity["fp16 ranges"] = ranges.to_json()
+        progress(f"{role.name}: {_in_fp32(ranges)}")
+    if refined and order.target != "gpu":
         single = for_one(forms.expand(intermediate, forms.cpu))
         model = finish(store_fp16(single) if halves else single, role.name)
         files.insert(0, GraphFile(f"graphs/{role.name}.cpu.onnx", model, precision, "cpu", 1))
@@ -143,6 +173,17 @@ def _export_role(role: RoleGraph, cases: list[Arrays], fp16: bool, progress: Pro
     golden = (cases[0], role.reference(cases[0]))
     models = {file.path: file.model for file in files}
     return Exported(role_of(files[-1], tuple(proven)), models, parity, golden)
+
+
+def _half(
+    intermediate: onnx.ModelProto, samples: Iterable[Arrays]
+) -> tuple[onnx.ModelProto, Ranges]:
+    """The synthesis computing in fp16, but for the layers that it could not hold."""
+    model = forms.expand(intermediate, forms.dense_normalised)
+    nodes = map_nodes(model, forms.refined_convs(intermediate))
+    ranges = measure(model, nodes, samples)
+    held = {node for node, layer in nodes.items() if layer not in ranges.beyond}
+    return compute_in_half(model, held), ranges
 
 
 def _proven_providers(exported: dict[str, Exported]) -> list[str]:
@@ -187,6 +228,13 @@ def _check(
     if layers is not None:
         measured["layers"] = check_layers(data, layers, tolerance)
     return measured
+
+
+def _in_fp32(ranges: Ranges) -> str:
+    """What the measurement means, in a line."""
+    largest = f"largest magnitude {max(ranges.largest.values()):.3g} over {ranges.samples} latents"
+    kept = ", ".join(ranges.beyond)
+    return f"{largest}; " + (f"stay in fp32: {kept}" if kept else "every layer in fp16")
 
 
 def _summary(outputs: Numbers) -> str:

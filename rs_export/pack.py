@@ -21,9 +21,7 @@ from rs_runtime.contracts.bundle import (
     write_bundle,
 )
 from rs_runtime.contracts.errors import UsageError
-from rs_runtime.contracts.files import read_file
 from rs_runtime.contracts.image_spec import ImageSpec
-from rs_runtime.contracts.tokens import MAX_TOKEN_FILE_BYTES, decode_token_set
 
 _TOOLS = ("torch", "onnx", "onnxscript", "onnxruntime", "openvino", "numpy")
 _LEAST_LIMIT = 1e-3
@@ -36,14 +34,14 @@ def pack(
 
     Args:
         path: Its folder; an older bundle there is replaced at the end.
-        sources: Where the parts come from; gives domains and reconstruction.
-        parts: The networks.
+        sources: Where the parts come from; gives the reconstruction.
+        parts: The networks and domains.
         exported: Graphs and proofs.
         command: The command to keep in the record, without paths.
 
     Raises:
-        UsageError: Two domains of one name, or a folder that is not a bundle at `path`.
-        RefineStyleError: See `decode_token_set` and `write_bundle`.
+        UsageError: A folder that is not a bundle at `path`.
+        RefineStyleError: See `write_bundle`.
     """
     contents: dict[str, bytes] = {}
     roles, golden = {}, []
@@ -52,7 +50,7 @@ def pack(
         roles[name] = role.role
         golden.append(_golden(name, role, contents))
     licences = {part: record["licence"] for part, record in parts.records.items()}
-    domains = _domains(sources, parts, contents, licences)
+    domains = _domains(parts, contents, licences)
     proofs: dict[str, Any] = {name: role.parity for name, role in exported.roles.items()}
     if exported.flow:
         proofs["inversion"] = exported.flow
@@ -97,31 +95,13 @@ def _npy(array: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def _domains(
-    sources: Sources, parts: Parts, contents: dict[str, bytes], licences: dict[str, str]
-) -> dict[str, str]:
-    """Add the token sets, each checked to fit the generator; return path by domain name."""
-    found: dict[str, str] = {}
-    for path in sources.domains:
-        if path.stem in found:
-            raise UsageError(f"{path}: there are two domains called {path.stem}")
-        data = read_file(path, max_bytes=MAX_TOKEN_FILE_BYTES, what="token set")
-        token_set = decode_token_set(
-            data,
-            table=parts.generator.table,
-            fingerprint=parts.generator.fingerprint(),
-            name_hint=str(path),
-        )
-        if token_set.kind != "domain":
-            raise UsageError(
-                f"{path}: not a domain",
-                found=f"a token set of kind {token_set.kind}",
-                expected="one that rs-train domain wrote",
-            )
-        found[path.stem] = f"domains/{path.stem}.tokens"
-        contents[found[path.stem]] = data
-        licences[f"domain {path.stem}"] = token_set.licence
-    return found
+def _domains(parts: Parts, contents: dict[str, bytes], licences: dict[str, str]) -> dict[str, str]:
+    """Add the token sets and their licences; return path by domain name."""
+    paths = {name: f"domains/{name}.tokens" for name in parts.domains}
+    for name, domain in parts.domains.items():
+        contents[paths[name]] = domain.data
+        licences[f"domain {name}"] = domain.tokens.licence
+    return paths
 
 
 def _reconstruction(sources: Sources) -> Reconstruction | None:

@@ -16,6 +16,7 @@ from rs_runtime.contracts.errors import (
 )
 from rs_runtime.contracts.files import read_file, sha256_hex
 from rs_runtime.contracts.strict_json import parse_json
+from rs_runtime.contracts.tokens import MAX_TOKEN_FILE_BYTES, TokenSet, decode_token_set
 from rs_train.checkpoint import load_model, read_record
 from rs_train.generator import Generator
 
@@ -42,6 +43,14 @@ class Sources:
 
 
 @dataclass(frozen=True)
+class Domain:
+    """A domain's file as it will be shipped, and what is in it."""
+
+    data: bytes
+    tokens: TokenSet
+
+
+@dataclass(frozen=True)
 class Parts:
     """The loaded networks of one model.
 
@@ -49,11 +58,13 @@ class Parts:
         generator: The generator.
         others: The other parts by name.
         records: {"sha256", "kind", "licence"} by part.
+        domains: By name.
     """
 
     generator: Generator
     others: dict[str, nn.Module]
     records: dict[str, dict[str, str]]
+    domains: dict[str, Domain]
 
 
 def find_sources(
@@ -103,11 +114,12 @@ def find_sources(
 
 
 def load_parts(sources: Sources) -> Parts:
-    """Load the networks and check that they were made for one another.
+    """Load networks and domains, and check that they were made for one another.
 
     Raises:
-        IncompatibleError: Sizes, or the generator that an inverter was trained for, differ.
-        RefineStyleError: See `rs_train.checkpoint.load_model`.
+        UsageError: Two domains of one name, or a token set that is not a domain.
+        IncompatibleError: Sizes, or the generator that a part was trained for, differ.
+        RefineStyleError: See `rs_train.checkpoint.load_model` and `decode_token_set`.
     """
     models, records = {}, {}
     for part, path in sources.checkpoints.items():
@@ -124,7 +136,27 @@ def load_parts(sources: Sources) -> Parts:
     generator = models.pop("generator")
     for part, network in models.items():
         _check_fits(part, sources.checkpoints[part], network, generator)
-    return Parts(generator, models, records)
+    return Parts(generator, models, records, _load_domains(sources.domains, generator))
+
+
+def _load_domains(paths: Sequence[Path], generator: Generator) -> dict[str, Domain]:
+    found: dict[str, Domain] = {}
+    fingerprint = generator.fingerprint()
+    for path in paths:
+        if path.stem in found:
+            raise UsageError(f"{path}: there are two domains called {path.stem}")
+        data = read_file(path, max_bytes=MAX_TOKEN_FILE_BYTES, what="token set")
+        tokens = decode_token_set(
+            data, table=generator.table, fingerprint=fingerprint, name_hint=str(path)
+        )
+        if tokens.kind != "domain":
+            raise UsageError(
+                f"{path}: not a domain",
+                found=f"a token set of kind {tokens.kind}",
+                expected="one that rs-train domain wrote",
+            )
+        found[path.stem] = Domain(data, tokens)
+    return found
 
 
 def _part(path: Path) -> str:

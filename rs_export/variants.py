@@ -7,6 +7,7 @@ import onnx
 
 from rs_export.compare import TOLERANCES
 from rs_export.graphs.role import Arrays, RoleGraph
+from rs_export.half_emulation import emulate
 from rs_export.parity import Numbers, check_role, opened
 from rs_export.portable import tensor_specs
 from rs_runtime.contracts.errors import NumericsError
@@ -24,7 +25,7 @@ class GraphFile:
     Attributes:
         path: Its place in the bundle.
         model: Flat ONNX.
-        precision: "fp32" or "fp16_stored".
+        precision: "fp32", "fp16_stored", or "fp16" for a graph that computes in it.
         form: Form of the refined convolutions, "plain" without any.
         batch: "dynamic", or the one batch that it takes.
     """
@@ -52,6 +53,9 @@ def proven_variants(
 ) -> dict[Variant, Numbers]:
     """Run every file with every engine that is installed here, and keep what passes.
 
+    A graph that computes in fp16 is opened by its engine and run by `half_emulation`: no engine
+    rounds to fp16 on a CPU.
+
     Args:
         role: Gives the reference values.
         files: Files of the role, the preferred one first, that of a dynamic batch last.
@@ -63,11 +67,13 @@ def proven_variants(
         The worst differences by variant, in order of preference.
 
     Raises:
-        NumericsError: A variant that computes in fp32 differs beyond its tolerance.
+        NumericsError: A variant, other than in bf16, differs beyond its tolerance.
     """
     proven: dict[Variant, Numbers] = {}
     for variant, file in _candidates(files, bf16):
         run = opened(role.name, chosen(role_of(files[-1], (variant,)), variant, file.model))
+        if variant.precision == "fp16":
+            run = emulate(file.model)
         try:
             proven[variant] = check_role(role, run, cases, TOLERANCES[variant.precision])
         except NumericsError as error:
@@ -88,11 +94,11 @@ def label(variant: Variant) -> str:
 
 
 def _candidates(files: list[GraphFile], bf16: bool) -> Iterator[tuple[Variant, GraphFile]]:
-    """OpenVINO takes a role's preferred file for one sample, ONNX Runtime takes each."""
+    """OpenVINO takes a role's preferred file for CPUs for one sample, ONNX Runtime takes each."""
     found, _ = installed()
     for file in files:
         yield Variant(file.path, "onnxruntime", file.precision, file.form, file.batch), file
-    first = files[0]
+    first = next(file for file in files if file.precision != "fp16")
     batch = 1 if first.batch == 1 or _is_batched(first) else "dynamic"
     if "openvino" in found:
         yield Variant(first.path, "openvino", first.precision, first.form, batch), first

@@ -47,7 +47,7 @@ _ONE_NODE = bytes.fromhex(
     "08093a360a0d0a017812017922034e65673a0012036f6e655a0f0a0178120a0a08080112040a0208"
     "02620f0a0179120a0a08080112040a02080242040a001012"
 )
-_BF16_DB = 38.0  # what the exporter asks of a graph that computes in bf16
+_LEAST_DB = {"bf16": 38.0, "fp16": 40.0}  # what the exporter asks of graphs that compute in them
 _LOW_DISK = 500e6
 
 
@@ -184,8 +184,8 @@ def _check_golden(bundle: Bundle, roles: RoleRunner, golden: Golden, precision: 
     for name, path in golden.outputs.items():
         expected = _array(bundle, path).astype(np.float64)
         error = np.abs(found[name] - expected)
-        if precision == "bf16":
-            limit = np.ptp(expected) * 10 ** (-_BF16_DB / 20)
+        if precision in _LEAST_DB:
+            limit = np.ptp(expected) * 10 ** (-_LEAST_DB[precision] / 20)
             worst = float(np.sqrt(np.mean(error**2)))
         else:
             limit, worst = golden.max_abs[name], float(error.max())

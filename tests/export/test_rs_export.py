@@ -16,7 +16,6 @@ import pytest
 import rs_runtime
 from rs_export import export, precision, sources
 from rs_export.cli import command
-from rs_export.pack import pack
 from rs_runtime.cli import run
 from rs_runtime.contracts.bundle import Bundle, read_bundle
 from rs_runtime.contracts.errors import UsageError
@@ -251,13 +250,12 @@ def test_a_domain_of_another_generator(checkpoints, tmp_path, capsys) -> None:
     assert not (tmp_path / "b").exists()
 
 
-def test_a_saved_picture_is_no_domain(parts, tmp_path) -> None:
+def test_a_saved_picture_is_no_domain(parts, checkpoints, tmp_path) -> None:
     picture = tmp_path / "me.tokens"
     write_token_set(picture, replace(domain_of(parts.generator, "me"), kind="image"))
-    chosen = sources.Sources("generator", {}, (picture,), None)
+    chosen = sources.find_sources("generator", [checkpoints], [picture])
     with pytest.raises(UsageError, match="not a domain"):
-        pack(tmp_path / "b", chosen, parts, export.ExportedModel({}, {}), "a test")
-    assert not (tmp_path / "b").exists()
+        sources.load_parts(chosen)
 
 
 def test_a_folder_that_is_no_bundle_is_left_alone(tmp_path, capsys) -> None:
