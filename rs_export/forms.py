@@ -32,7 +32,7 @@ CONSTANT_UP_TO = 16
 
 # d^-2 = sum_i (s_i^2 sum W0^2 + 2 s_i dW[o,i] sum W0 + k^2 dW[o,i]^2) + 1e-8, with the sums over
 # the taps of W0 given, so that they stay exact whatever precision W0 is stored in.
-_DEMODULATION = """
+DEMODULATION = """
     one = Constant<value_ints = [1]>()
     s = Add(style, style_offset)
     gain = Mul(s, modulation)
@@ -82,7 +82,7 @@ _DENSE = """
 # Of styles scaled to at most 1 and kernels to at most 1/sqrt(k^2 Cin), which is how sums over taps
 # and channels grow, convolutions stay in the range of fp16. d takes the scales back, and the
 # residual, which is added before d, is divided by both. All of it is in fp32.
-_NORMALISED = """
+NORMALISED = """
     gain_sizes = Abs(gain)
     gain_largest = ReduceMax<keepdims = 1>(gain_sizes, one)
     gain_least = Constant<value_float = 1e-3>()
@@ -153,7 +153,7 @@ Form = Callable[[RefinedConv], tuple[str, dict[str, np.ndarray]]]
 
 def dense(conv: RefinedConv) -> tuple[str, dict[str, np.ndarray]]:
     """Dynamic batch, any rank at one price: the form for GPUs and the web."""
-    text = function(conv, _DEMODULATION + _SHARED_KERNEL + _DENSE)
+    text = function(conv, DEMODULATION + _SHARED_KERNEL + _DENSE)
     cout, k = conv.weight.shape[0], conv.weight.shape[2]
     return text, constants(conv) | {"box": np.ones((cout, 1, k, k), np.float32)}
 
@@ -164,18 +164,14 @@ def dense_normalised(conv: RefinedConv) -> tuple[str, dict[str, np.ndarray]]:
     Source: the pre-normalisation of StyleGAN2-ADA's fp16 layers, extended to the residual.
     """
     names = {"gain": "gain_unit", "d": "d_scaled", "dW": "dW_unit"}
-    text = function(conv, _DEMODULATION + _NORMALISED + _SHARED_KERNEL + _DENSE, **names)
-    cout, cin, k, _ = conv.weight.shape
-    largest = np.abs(conv.weight).max(axis=(1, 2, 3)) * np.float32(k * np.sqrt(cin))
-    scale = np.where(largest > 0, largest, 1).astype(np.float32)
-    unit = replace(conv, weight=conv.weight / scale[:, None, None, None])
-    kept = constants(conv) | {"weight": constants(unit)["weight"]}
-    return text, kept | {"weight_scale": scale, "box": np.ones((cout, 1, k, k), np.float32)}
+    text = function(conv, DEMODULATION + NORMALISED + _SHARED_KERNEL + _DENSE, **names)
+    cout, k = conv.weight.shape[0], conv.weight.shape[2]
+    return text, constants_normalised(conv) | {"box": np.ones((cout, 1, k, k), np.float32)}
 
 
 def low_rank(conv: RefinedConv) -> tuple[str, dict[str, np.ndarray]]:
     """Dynamic batch, at a price that grows with the rank."""
-    text = function(conv, _DEMODULATION + _SHARED_KERNEL + _LOW_RANK)
+    text = function(conv, DEMODULATION + _SHARED_KERNEL + _LOW_RANK)
     spread = _spread(conv).astype(np.float32)
     turned = np.ascontiguousarray(spread.T)
     return text, constants(conv) | {"spread": spread, "spread_turned": turned}
@@ -183,7 +179,7 @@ def low_rank(conv: RefinedConv) -> tuple[str, dict[str, np.ndarray]]:
 
 def materialised(conv: RefinedConv) -> tuple[str, dict[str, np.ndarray]]:
     """A batch of one: the kernel is built from the tokens, so the maps are passed over once."""
-    return function(conv, _DEMODULATION + _MATERIALISED), constants(conv)
+    return function(conv, DEMODULATION + _MATERIALISED), constants(conv)
 
 
 def cpu(conv: RefinedConv) -> tuple[str, dict[str, np.ndarray]]:
@@ -221,6 +217,7 @@ def function(
         **sizes,
     )
     constants = "weight, weight_scale, tap_squares, tap_sums, box, fir, spread, spread_turned"
+    constants += ", noise, bias"
     values = "x, style, P, Q, style_offset, modulation"
     opsets = '<domain: "rs", opset_import: ["" : 18]>'
     return f"{opsets}\nForm ({values}, {constants}) => (y)\n{{{lines}}}"
@@ -239,6 +236,15 @@ def constants(conv: RefinedConv) -> dict[str, np.ndarray]:
         fir = np.outer(_blur_line(), _blur_line())
         constants["fir"] = np.tile(fir[None, None], (conv.weight.shape[0], 1, 1, 1))
     return {name: np.ascontiguousarray(v, np.float32) for name, v in constants.items()}
+
+
+def constants_normalised(conv: RefinedConv) -> dict[str, np.ndarray]:
+    """`constants` for the lines `NORMALISED`: each output's kernel divided by its scale [Cout]."""
+    _, cin, k, _ = conv.weight.shape
+    largest = np.abs(conv.weight).max(axis=(1, 2, 3)) * np.float32(k * np.sqrt(cin))
+    scale = np.where(largest > 0, largest, 1).astype(np.float32)
+    unit = replace(conv, weight=conv.weight / scale[:, None, None, None])
+    return constants(conv) | {"weight": constants(unit)["weight"], "weight_scale": scale}
 
 
 def _blur_line() -> np.ndarray:
