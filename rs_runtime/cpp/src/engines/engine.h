@@ -1,0 +1,42 @@
+// What the pipeline asks of an engine.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "contracts/bytes.h"
+#include "engines/tensor.h"
+
+namespace refinestyle {
+
+// One graph, opened and ready.
+class Engine {
+ public:
+  virtual ~Engine() = default;
+
+  // Runs the graph once; threads may run side by side.
+  //
+  // Takes every input and gives every output of the graph by name. Throws kIncompatible if
+  // the graph does not take these inputs, kResource if memory runs out.
+  virtual Tensors run(const Views& inputs) = 0;
+};
+
+// How graphs are opened.
+struct EngineOptions {
+  std::string provider = "auto";  // or a provider's name, which then never falls back
+  std::string onnxruntime;        // path of ONNX Runtime's library; empty: the loader's search
+  int threads = 0;                // CPU threads of one run; 0 leaves the engine's default
+};
+
+// A graph to be opened.
+struct Graph {
+  std::string label;  // what to call it in messages
+  Bytes bytes;        // an ONNX model with its weights inside, or an engine of TensorRT
+  std::string precision;                // as the manifest calls what it is computed in
+  std::map<std::string, Shape> shapes;  // of its inputs; -1 for a side known only at run time
+};
+
+}  // namespace refinestyle

@@ -1,0 +1,140 @@
+#include "engines/providers.h"
+
+#include <utility>
+
+#include "contracts/error.h"
+#ifdef REFINESTYLE_ONNXRUNTIME
+#include "engines/onnxruntime_engine.h"
+#endif
+#ifdef REFINESTYLE_OPENVINO
+#include "engines/openvino_engine.h"
+#endif
+
+namespace refinestyle {
+namespace {
+
+Provider onnxruntime_cuda() {
+  Provider provider{"cuda", "onnxruntime", false, true, nullptr, nullptr};
+#ifdef REFINESTYLE_ONNXRUNTIME
+  provider.require = [](const EngineOptions& options) {
+    require_onnxruntime("cuda", options.onnxruntime);
+  };
+  provider.open = [](const Graph& graph, const EngineOptions& options) {
+    return open_onnxruntime(graph, "cuda", options);
+  };
+#endif
+  return provider;
+}
+
+Provider onnxruntime_cpu() {
+  Provider provider{"cpu", "onnxruntime", true, true, nullptr, nullptr};
+#ifdef REFINESTYLE_ONNXRUNTIME
+  provider.require = [](const EngineOptions& options) {
+    require_onnxruntime("cpu", options.onnxruntime);
+  };
+  provider.open = [](const Graph& graph, const EngineOptions& options) {
+    return open_onnxruntime(graph, "cpu", options);
+  };
+#endif
+  return provider;
+}
+
+Provider openvino() {
+  Provider provider{"openvino", "openvino", true, true, nullptr, nullptr};
+#ifdef REFINESTYLE_OPENVINO
+  provider.require = [](const EngineOptions&) { require_openvino("openvino"); };
+  provider.open = open_openvino;
+#endif
+  return provider;
+}
+
+Provider openvino_bf16() {
+  Provider provider{"openvino-bf16", "openvino", true, false, nullptr, nullptr};
+#ifdef REFINESTYLE_OPENVINO
+  provider.require = [](const EngineOptions&) { require_openvino("openvino-bf16"); };
+  provider.open = open_openvino;
+#endif
+  return provider;
+}
+
+void append(std::string& list, const std::string& item, const char* separator) {
+  list += (list.empty() ? "" : separator) + item;
+}
+
+const Provider& find(const std::string& name) {
+  std::string known = "auto";
+  for (const Provider& provider : all_providers()) {
+    if (name == provider.name) return provider;
+    append(known, provider.name, ", ");
+  }
+  throw Error(Status::kUsage, "unknown provider '" + name + "'", "", known);
+}
+
+Error not_built(const std::string& what) {
+  return Error(Status::kResource, what, built_providers().empty() ? "none" : built_providers(), "",
+               "build the library with its engine: see REFINESTYLE_OPENVINO, "
+               "REFINESTYLE_ONNXRUNTIME_INCLUDE in its CMakeLists.txt");
+}
+
+}  // namespace
+
+const std::vector<Provider>& all_providers() {
+  static const std::vector<Provider> all = {onnxruntime_cuda(), openvino(), openvino_bf16(),
+                                            onnxruntime_cpu()};
+  return all;
+}
+
+const std::string& built_providers() {
+  static const std::string list = [] {
+    std::string names;
+    for (const Provider& provider : all_providers()) {
+      if (provider.open) append(names, provider.name, ", ");
+    }
+    return names;
+  }();
+  return list;
+}
+
+ProviderSelection::ProviderSelection(EngineOptions options,
+                                     const std::function<bool(const Provider&)>& serves)
+    : options_(std::move(options)), chosen_(nullptr) {
+  if (options_.threads < 0) {
+    throw Error(Status::kUsage, "threads must be at least 1, or 0 for the engine's own number",
+                std::to_string(options_.threads));
+  }
+  if (options_.provider != "auto") {
+    const Provider& named = find(options_.provider);
+    if (!named.open) {
+      throw not_built("this library was built without provider '" + options_.provider + "'");
+    }
+    named.require(options_);
+    chosen_ = &named;
+    return;
+  }
+  for (const Provider& provider : all_providers()) {
+    if (provider.open && provider.automatic && serves(provider)) order_.push_back(&provider);
+  }
+  if (order_.empty()) {
+    throw not_built("this library was built without any engine that the bundle has graphs for");
+  }
+}
+
+std::unique_ptr<Engine> ProviderSelection::open(
+    const std::function<Graph(const Provider&)>& choose) {
+  if (const Provider* chosen = chosen_) return chosen->open(choose(*chosen), options_);
+  std::string failures;
+  for (const Provider* provider : order_) {
+    try {
+      provider->require(options_);
+      std::unique_ptr<Engine> engine = provider->open(choose(*provider), options_);
+      chosen_ = provider;
+      return engine;
+    } catch (const Error& error) {
+      if (error.status != Status::kResource) throw;
+      append(failures, std::string(provider->name) + ": " + error.failed, "; ");
+    }
+  }
+  throw Error(Status::kResource, "no engine that the bundle has graphs for works here", failures);
+}
+
+}  // namespace refinestyle
