@@ -32,6 +32,7 @@ MODELS = {
     "clip": "rs_train.perceptual.clip:Clip",
     "arcface": "rs_train.perceptual.arcface:ArcFace",
     "metric": "rs_train.perceptual.metric:MetricNetwork",
+    "landmarks": "rs_train.landmarks.network:LandmarkNetwork",
 }
 
 
