@@ -11,6 +11,9 @@ group = LazyGroup(
         "judge": Verb(
             "rs_train.cli.judge:command", "Train a CLIP, an ArcFace or a metric network."
         ),
+        "landmarks": Verb(
+            "rs_train.cli.landmarks:command", "Train a network that finds faces in photos."
+        ),
         "inverter": Verb("rs_train.cli.inverter:command", "Train an inverter."),
         "domain": Verb("rs_train.cli.domain:command", "Adapt the generator to a domain."),
         "import": Verb("rs_train.cli.import_:command", "Convert a public checkpoint."),
