@@ -115,13 +115,18 @@ def look_twice(detect: Detect, photo: NDArray[np.uint8]) -> list[Face]:
 
 
 def choose_faces(
-    faces: Sequence[Face], photo: NDArray[np.uint8], wanted: int | str | None, size: int
+    faces: Sequence[Face],
+    photo: NDArray[np.uint8],
+    name: str,
+    wanted: int | str | None,
+    size: int,
 ) -> list[FaceCrop]:
     """The faces to invert.
 
     Args:
         faces: All faces of the photo, from left to right.
         photo: uint8 [H, W, 3].
+        name: The photo's, for messages.
         wanted: A number from 1, counted from the left; "all"; the largest face when None.
         size: Side of the crop that the model takes, for what is said of small faces.
 
@@ -131,47 +136,49 @@ def choose_faces(
     """
     if not faces:
         raise UsageError(
-            "no face was found",
+            f"{name}: no face was found",
             expected="a face that looks towards the camera",
             hint="give its points with --align FILE.json, or leave --align away for a crop",
         )
     if wanted == ALL:
-        return _usable(faces, photo, size)
+        return _usable(faces, photo, name, size)
     if wanted is None:
         number = max(range(len(faces)), key=lambda n: faces[n].square.side) + 1
     elif isinstance(wanted, int) and 1 <= wanted <= len(faces):
         number = wanted
     else:
         raise UsageError(
-            f"there is no face {wanted}",
+            f"{name}: there is no face {wanted}",
             found=f"{len(faces)} in the photo, numbered from the left",
             expected=f"1 to {len(faces)}, or {ALL}",
         )
-    notes = _checked(faces[number - 1], photo, size)
+    notes = _checked(faces[number - 1], photo, name, size)
     if wanted is None and len(faces) > 1:
         notes = (f"{len(faces)} faces; the largest is taken, number {number} from the left", *notes)
     return [FaceCrop(photo, faces[number - 1], notes)]
 
 
-def _usable(faces: Sequence[Face], photo: NDArray[np.uint8], size: int) -> list[FaceCrop]:
+def _usable(
+    faces: Sequence[Face], photo: NDArray[np.uint8], name: str, size: int
+) -> list[FaceCrop]:
     crops: list[FaceCrop] = []
     refused: list[str] = []
     for number, face in enumerate(faces, 1):
         try:
-            notes = tuple(f"face {number}: {note}" for note in _checked(face, photo, size))
+            notes = tuple(f"face {number}: {note}" for note in _checked(face, photo, name, size))
             crops.append(FaceCrop(photo, face, notes))
         except UsageError as error:
             if len(faces) == 1:
                 raise
-            refused.append(f"face {number} is left out: {error.what}")
+            refused.append(f"face {number} is left out: {error.what.removeprefix(f'{name}: ')}")
     if not crops:
-        raise UsageError("no face can be used", found="; ".join(refused))
+        raise UsageError(f"{name}: no face can be used", found="; ".join(refused))
     first = crops[0]
     crops[0] = FaceCrop(photo, first.face, (*refused, *first.notes))
     return crops
 
 
-def _checked(face: Face, photo: NDArray[np.uint8], size: int) -> tuple[str, ...]:
+def _checked(face: Face, photo: NDArray[np.uint8], name: str, size: int) -> tuple[str, ...]:
     """What is to be said of a face.
 
     Raises:
@@ -181,7 +188,7 @@ def _checked(face: Face, photo: NDArray[np.uint8], size: int) -> tuple[str, ...]
     side = face.square.side
     if not side >= MIN_SIDE:  # NaN fails
         raise UsageError(
-            "the face is too small",
+            f"{name}: the face is too small",
             found=f"a crop of {side:.0f} pixels across",
             expected=f"at least {MIN_SIDE:.0f}",
         )
@@ -189,7 +196,7 @@ def _checked(face: Face, photo: NDArray[np.uint8], size: int) -> tuple[str, ...]
     share = face.square.share_inside(height, width)
     if is_outside or share < _LEAST_INSIDE:
         raise UsageError(
-            "the face is cut off",
+            f"{name}: the face is cut off",
             found="eyes, nose or mouth outside the photo"
             if is_outside
             else f"{share:.0%} of its crop inside the photo",

@@ -18,6 +18,7 @@ from rs_runtime.domains import SUFFIX, Domains
 from rs_runtime.mixing import PackedTokens, mix, scale, split_layers
 
 if TYPE_CHECKING:
+    from rs_runtime.faces import FaceCrop
     from rs_runtime.pipeline import Runtime
 
 
@@ -29,6 +30,7 @@ class Inversion:
     Attributes:
         single: Whether it was made from one picture rather than a list.
         tokens: The picture's own tokens, packed, [N, ...].
+        crops: For each picture, the face of a photo that it is a crop of, or None.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class Inversion:
         tokens: PackedTokens,
         input_batch: NDArray[np.uint8] | None = None,
         first_batch: NDArray[np.uint8] | None = None,
+        crops: Sequence[FaceCrop | None] | None = None,
     ) -> None:
         """Keeps the results of the inverter graphs.
 
@@ -49,9 +52,11 @@ class Inversion:
             tokens: Packed image tokens of the N samples.
             input_batch: Prepared pictures uint8 [N, S, S, 3]; None when restored from a file.
             first_batch: First inversion uint8 [N, R, R, 3] if it is known already.
+            crops: The faces that the pictures are crops of; None for a picture that is none.
         """
         self.single = single
         self.tokens = tokens
+        self.crops = tuple(crops or [None] * len(w_plus_batch))
         self._runtime = runtime
         self._w_plus = w_plus_batch
         self._input = input_batch
@@ -145,6 +150,35 @@ class Inversion:
         mixes = self._runtime.mixes(domains, len(self))
         tokens = mix(mixes, self._runtime.table, onto=scale(self.tokens, image_strength))
         return self._view(self._runtime.synthesize(self._w_plus, tokens)[0])
+
+    def paste_back(self, pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Blends pictures of the faces into the photo that they were cut from.
+
+        Args:
+            pictures: What ``synthesize`` returned, uint8 [R, R, 3], or [N, R, R, 3] of a batch.
+
+        Returns:
+            uint8 [H, W, 3], the whole photo.
+
+        Raises:
+            UsageError: The pictures are no crops of faces, or not all of one photo.
+        """
+        photos = {id(crop.photo) for crop in self.crops if crop is not None}
+        if None in self.crops or len(photos) != 1:
+            raise UsageError(
+                "there is no one photo to paste into",
+                found="pictures without a face"
+                if None in self.crops
+                else f"faces of {len(photos)} photos",
+                expected="an inversion of one photo, made with align",
+                hint="paste the faces of several photos one by one: inversion.crops[n].paste",
+            )
+        photo = self.crops[0].photo
+        for crop, picture in zip(
+            self.crops, pictures[None] if self.single else pictures, strict=True
+        ):
+            photo = crop.paste(picture, onto=photo)
+        return photo
 
     def token_set(self, name: str, index: int = 0) -> TokenSet:
         """The latent and tokens of one picture as a token set of kind "image".

@@ -3,6 +3,8 @@
     two-stage:  picture -> preprocess -> base_inverter -> synthesis -> refiner -> synthesis
     one-stage:  picture -> preprocess -> inverter -> synthesis
 
+Before that, a photo may be cut to a face (``faces``), and the result pasted back into it.
+
 The host passes tensors from graph to graph; the numbers are made inside the graphs, so every
 engine and every binding agrees. Adding tokens (``mixing``) is the one exception.
 """
@@ -31,6 +33,8 @@ from rs_runtime.contracts.manifest import Manifest
 from rs_runtime.contracts.tokens import TokenSet, decode_token_set, read_token_set
 from rs_runtime.domains import Domains, resolve_domains
 from rs_runtime.engines.base import EngineOptions
+from rs_runtime.face_finders import BUNDLE, FaceFinder, open_finder
+from rs_runtime.faces import ALL, FaceCrop, FaceWarning, choose_faces
 from rs_runtime.image_io import Picture, load_picture
 from rs_runtime.inversion import Inversion
 from rs_runtime.mixing import Mix, PackedTokens, mix, neutral, take
@@ -168,13 +172,60 @@ class Runtime:
             allow_foreign=self.allow_foreign,
         )
 
-    def invert(self, picture: Picture | Sequence[Picture], *, check: bool = True) -> Inversion:
+    def face_finder(self, align: str | os.PathLike[str] | FaceFinder) -> FaceFinder:
+        """Opens a way to find faces once, for many photos; see ``invert`` for `align`."""
+        is_name = isinstance(align, str | os.PathLike)
+        return open_finder(align, self._roles) if is_name else align
+
+    def find_faces(
+        self,
+        picture: Picture,
+        align: str | os.PathLike[str] | FaceFinder = BUNDLE,
+        face: int | str | None = ALL,
+        *,
+        name: str | None = None,
+    ) -> list[FaceCrop]:
+        """Finds faces in a photo; ``invert`` takes what this returns, one or all.
+
+        Args:
+            picture: The photo, as for ``invert``.
+            align: As for ``invert``.
+            face: As for ``invert``.
+            name: The photo's file, for messages and for files of points; its path when None.
+
+        Returns:
+            Faces from left to right, at least one.
+
+        Raises:
+            UsageError: No face, or none that can be used; see ``faces.choose_faces``.
+        """
+        if name is None:
+            name = os.fspath(picture) if isinstance(picture, str | os.PathLike) else "picture"
+        photo = load_picture(picture)
+        found = self.face_finder(align).find(photo, Path(name).name)
+        return choose_faces(found, photo, name, face, self._crop_size)
+
+    def invert(
+        self,
+        picture: Picture | FaceCrop | Sequence[Picture | FaceCrop],
+        *,
+        align: str | os.PathLike[str] | FaceFinder | None = None,
+        face: int | str | None = None,
+        check: bool = True,
+    ) -> Inversion:
         """Finds the latent and tokens of a picture, or of each picture of a list.
 
         Args:
-            picture: Path, bytes, PIL image or array (see ``image_io.load_picture``), or a list.
+            picture: Path, bytes, PIL image or array (see ``image_io.load_picture``), a face of
+                ``find_faces``, or a list.
+            align: Cut the picture to a face first, as the pictures of FFHQ are cut. Says what
+                finds the face: "bundle" for the bundle's own landmarks graph, the path of a YuNet
+                detector (.onnx) or of points (.json). None takes the middle square as it is.
+            face: Which of several faces: a number from the left, "all" (the result is a batch),
+                or the largest when None.
             check: Reconstruct at once and warn (``UnfamiliarPictureWarning``) when that is worse
-                than for 99 % of the pictures that the bundle knows.
+                than for 99 % of the pictures that the bundle knows; warn (``FaceWarning``) of a
+                face that is small or cut off, or one of several.
 
         Returns:
             The inversion; of a list, one inversion of the whole batch.
@@ -188,7 +239,13 @@ class Runtime:
         pictures = [picture] if single else picture
         if not pictures:
             raise UsageError("there is no picture to invert")
-        prepared = np.concatenate([self._prepare(load_picture(each)) for each in pictures])
+        if align is not None:
+            finder = self.face_finder(align)
+            pictures = [own for each in pictures for own in self.find_faces(each, finder, face)]
+            single = single and face != ALL
+        elif face is not None:
+            raise UsageError("a face is chosen where none is looked for", hint="give align, too")
+        prepared = np.concatenate([self._prepare(each) for each in pictures])
         if self._roles.has("inverter"):
             found = self._roles.run("inverter", image=prepared)
             w_plus, first = found["w_plus"], None
@@ -208,8 +265,11 @@ class Runtime:
             tokens=tokens,
             input_batch=prepared,
             first_batch=first,
+            crops=[each if isinstance(each, FaceCrop) else None for each in pictures],
         )
         if check:
+            for note in (note for crop in inversion.crops if crop for note in crop.notes):
+                warnings.warn(note, FaceWarning, stacklevel=2)
             for message in filter(None, inversion.warnings):
                 warnings.warn(message, UnfamiliarPictureWarning, stacklevel=2)
         return inversion
@@ -346,8 +406,16 @@ class Runtime:
                 hint="use the bundle it was made with; allow_foreign=True tries it all the same",
             )
 
-    def _prepare(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        return self._roles.run("preprocess", photo=picture)["image"]
+    def _prepare(self, picture: Picture | FaceCrop) -> NDArray[np.uint8]:
+        is_crop = isinstance(picture, FaceCrop)
+        photo = picture.picture(self._crop_size) if is_crop else load_picture(picture)
+        return self._roles.run("preprocess", photo=photo)["image"]
+
+    @property
+    def _crop_size(self) -> int:
+        """Side of the crop of a face: what the generator draws or the inverter reads, if larger."""
+        name = "inverter" if self._roles.has("inverter") else "base_inverter"
+        return max(self.manifest.image.size, int(self._roles.input_shapes(name)["image"][1]))
 
 
 def _joined(pieces: list[NDArray[Any]]) -> NDArray[Any]:
