@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rs_runtime.choices import TOKENS_SUFFIX, Domains, Edits
 from rs_runtime.contracts.errors import UsageError
 from rs_runtime.contracts.files import sha256_hex
 from rs_runtime.contracts.tokens import TokenSet, clean_name, write_token_set
-from rs_runtime.domains import SUFFIX, Domains
+from rs_runtime.editing import edit
 from rs_runtime.mixing import PackedTokens, mix, scale, split_layers
 
 if TYPE_CHECKING:
@@ -127,29 +128,34 @@ class Inversion:
         self,
         domains: Domains | None = None,
         *,
+        edits: Edits | None = None,
         image_strength: float | Sequence[float] = 1.0,
     ) -> NDArray[np.uint8]:
-        """Draws the picture in a mix of domains.
+        """Draws the picture, edited, in a mix of domains.
 
         Args:
             domains: A name ("sketch", "sketch=0.7"), a path, a ``TokenSet``, a pair of one of
                 these and a strength, or a list of such, which add up; a list of lists gives each
                 picture of a batch its own mix. None reconstructs.
+            edits: Likewise directions: a name ("smile", "smile=1.5"), a path, a ``Direction``, ….
+                They act on w_plus and styles; the picture's tokens stay.
             image_strength: Factor on the picture's own tokens, or one for each picture of a batch.
 
         Returns:
             uint8 [R, R, 3], or [N, R, R, 3] of a batch.
 
         Raises:
-            UsageError: An unknown domain, or a strength that is not finite.
-            IncompatibleError: A token set of another generator.
+            UsageError: An unknown domain or edit, or a strength that is not finite.
+            IncompatibleError: A token set or direction of another generator.
             NumericsError: The strengths drive the network to values that are not finite.
         """
-        if domains is None and np.all(np.equal(image_strength, 1)):
+        if domains is None and edits is None and np.all(np.equal(image_strength, 1)):
             return self.reconstruction
         mixes = self._runtime.mixes(domains, len(self))
         tokens = mix(mixes, self._runtime.table, onto=scale(self.tokens, image_strength))
-        return self._view(self._runtime.synthesize(self._w_plus, tokens)[0])
+        edit_lists = self._runtime.edit_lists(edits, len(self))
+        edited = edit(self._w_plus, tokens, edit_lists, self._runtime.table)
+        return self._view(self._runtime.synthesize(*edited)[0])
 
     def paste_back(self, pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Blends pictures of the faces into the photo that they were cut from.
@@ -216,7 +222,7 @@ class Inversion:
             ResourceError: The place cannot be written; what was there is unchanged.
         """
         path = Path(path)
-        write_token_set(path, self.token_set(path.name.removesuffix(SUFFIX), index))
+        write_token_set(path, self.token_set(path.name.removesuffix(TOKENS_SUFFIX), index))
         return path
 
     def _view(self, batch: NDArray[Any]) -> Any:

@@ -114,7 +114,7 @@ def scale(tokens: PackedTokens, strength: float | Sequence[float]) -> PackedToke
             expected=f"1 or {len(tokens.P)}",
         )
     for own in np.atleast_1d(strength):
-        _check_strength(float(own))
+        check_strength(float(own))
     column = strengths[:, None]
     return PackedTokens(
         column[..., None] * tokens.P,
@@ -186,7 +186,7 @@ def _merge(sample: Mix, table: LayerTable) -> list[tuple[TokenSet, float]]:
     strengths: dict[int, float] = {}
     sets: Mapping[int, TokenSet] = {id(token_set): token_set for token_set, _ in sample}
     for token_set, strength in sample:
-        _check_strength(strength)
+        check_strength(strength)
         _check_shapes(token_set, table)
         strengths[id(token_set)] = strengths.get(id(token_set), 0.0) + strength
     return [(sets[key], strength) for key, strength in strengths.items() if strength != 0]
@@ -216,7 +216,8 @@ def _foreign(token_set: TokenSet, found: str, expected: str) -> IncompatibleErro
     )
 
 
-def _check_strength(strength: float) -> None:
+def check_strength(strength: float) -> None:
+    """Refuses a strength that is not finite."""
     if not math.isfinite(strength):
         raise UsageError(
             "a strength must be a finite number", found=str(strength), expected="for example 0.7"

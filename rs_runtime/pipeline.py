@@ -14,14 +14,16 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rs_runtime.choices import TOKENS_SUFFIX, Choices, Domains, Edits, Item
 from rs_runtime.contracts.bundle import Bundle, read_bundle
+from rs_runtime.contracts.directions import Direction, decode_direction, read_direction
 from rs_runtime.contracts.errors import (
     IncompatibleError,
     NumericsError,
@@ -29,9 +31,9 @@ from rs_runtime.contracts.errors import (
     UsageError,
 )
 from rs_runtime.contracts.layers import LayerTable
-from rs_runtime.contracts.manifest import Manifest
+from rs_runtime.contracts.manifest import EDIT_SUFFIX, Manifest
 from rs_runtime.contracts.tokens import TokenSet, decode_token_set, read_token_set
-from rs_runtime.domains import Domains, resolve_domains
+from rs_runtime.editing import EditList, edit
 from rs_runtime.engines.base import EngineOptions
 from rs_runtime.face_finders import BUNDLE, FaceFinder, open_finder
 from rs_runtime.faces import ALL, FaceCrop, FaceWarning, choose_faces
@@ -62,7 +64,8 @@ def load(
         bundle: A bundle's folder; the demo bundle that comes with the package when None.
         provider: "auto", or "cpu", "cuda", ..., which then never falls back to another.
         threads: CPU threads; None leaves the engine's default.
-        allow_foreign: Accept token sets that were made for another generator of the same shape.
+        allow_foreign: Accept token sets and directions that were made for another generator of the
+            same shape.
         trust: Do not hash the bundle's files again: for applications that sign their own bundles.
 
     Returns:
@@ -98,7 +101,9 @@ class Runtime:
 
     Attributes:
         bundle: The bundle.
-        allow_foreign: Whether token sets of another generator are accepted.
+        allow_foreign: Whether token sets and directions of another generator are accepted.
+        domain_choices: What may be named as a domain.
+        edit_choices: What may be named as an edit.
     """
 
     def __init__(self, bundle: Bundle, options: EngineOptions, allow_foreign: bool = False) -> None:
@@ -112,6 +117,13 @@ class Runtime:
         self.allow_foreign = allow_foreign
         self._roles = RoleRunner(bundle, options)
         self._domains: dict[str, TokenSet] = {}
+        self._edits: dict[str, Direction] = {}
+        self.domain_choices = Choices(
+            "domain", TokenSet, TOKENS_SUFFIX, self.domains, self.domain, self.load_tokens
+        )
+        self.edit_choices = Choices(
+            "edit", Direction, EDIT_SUFFIX, self.edits, self.direction, self.load_direction
+        )
 
     @property
     def manifest(self) -> Manifest:
@@ -127,6 +139,11 @@ class Runtime:
     def domains(self) -> list[str]:
         """Names of the bundle's domains, sorted."""
         return sorted(self.manifest.domains)
+
+    @property
+    def edits(self) -> list[str]:
+        """Names of the bundle's edits, sorted."""
+        return sorted(self.manifest.edits)
 
     @property
     def provider(self) -> str | None:
@@ -145,17 +162,18 @@ class Runtime:
             UsageError: No such domain.
             MalformedFileError: Its file is damaged.
         """
-        if name not in self.manifest.domains:
-            raise UsageError(f"the bundle has no domain {name!r}", expected=", ".join(self.domains))
-        if name not in self._domains:
-            path = self.manifest.domains[name]
-            self._domains[name] = decode_token_set(
-                self.bundle.read(path),
-                table=self.table,
-                fingerprint=self.manifest.generator_fingerprint,
-                name_hint=path,
-            )
-        return self._domains[name]
+        paths = self.manifest.domains
+        return self._listed(self.domain_choices, name, paths, decode_token_set, self._domains)
+
+    def direction(self, name: str) -> Direction:
+        """An edit of the bundle.
+
+        Raises:
+            UsageError: No such edit.
+            MalformedFileError: Its file is damaged.
+        """
+        paths = self.manifest.edits
+        return self._listed(self.edit_choices, name, paths, decode_direction, self._edits)
 
     def load_tokens(self, path: str | os.PathLike[str]) -> TokenSet:
         """Reads a token-set file and checks that it fits this bundle's generator.
@@ -165,12 +183,11 @@ class Runtime:
             MalformedFileError: Damaged, or not a token set.
             IncompatibleError: Made for another generator.
         """
-        return read_token_set(
-            path,
-            table=self.table,
-            fingerprint=self.manifest.generator_fingerprint,
-            allow_foreign=self.allow_foreign,
-        )
+        return read_token_set(path, **self._origin, allow_foreign=self.allow_foreign)
+
+    def load_direction(self, path: str | os.PathLike[str]) -> Direction:
+        """Reads a direction's file; errors as ``load_tokens``."""
+        return read_direction(path, **self._origin, allow_foreign=self.allow_foreign)
 
     def face_finder(self, align: str | os.PathLike[str] | FaceFinder) -> FaceFinder:
         """Opens a way to find faces once, for many photos; see ``invert`` for `align`."""
@@ -301,20 +318,23 @@ class Runtime:
         seeds: int | Sequence[int],
         domains: Domains | None = None,
         *,
+        edits: Edits | None = None,
         truncation_psi: float = 0.7,
     ) -> NDArray[np.uint8]:
-        """Draws random pictures, in a mix of domains.
+        """Draws random pictures, edited, in a mix of domains.
 
         Args:
             seeds: One seed or several, 0 to 2^32 - 1; equal seeds give equal heads in all domains.
             domains: See ``Inversion.synthesize``.
+            edits: See ``Inversion.synthesize``.
             truncation_psi: 1 draws the whole variety, 0 the average head.
 
         Returns:
             uint8 [R, R, 3] for one seed, [N, R, R, 3] for a list.
 
         Raises:
-            UsageError: A seed out of range, an unknown domain, or a truncation that is not finite.
+            UsageError: A seed out of range, an unknown domain or edit, or a truncation that is not
+                finite.
             IncompatibleError: The bundle has no mapping graph.
         """
         single = isinstance(seeds, int | np.integer)
@@ -333,7 +353,8 @@ class Runtime:
         w = self._roles.run("mapping", z=z.astype(np.float32), truncation_psi=psi)["w"]
         w_plus = np.repeat(w[:, None], self.table.num_ws, axis=1)
         tokens = mix(self.mixes(domains, len(numbers)), self.table)
-        image, _ = self.synthesize(w_plus, tokens)
+        edit_lists = self.edit_lists(edits, len(numbers))
+        image, _ = self.synthesize(*edit(w_plus, tokens, edit_lists, self.table))
         return image[0] if single else image
 
     def synthesize(
@@ -379,29 +400,50 @@ class Runtime:
             UsageError: An unknown domain, or a list of lists of another length.
             IncompatibleError: A token set of another generator.
         """
-        per_sample = isinstance(domains, list) and any(isinstance(d, list) for d in domains)
-        if not per_sample:
-            return [self._resolve(domains)] * count
-        if len(domains) != count:
+        return self._fitting(self.domain_choices, domains, count)
+
+    def edit_lists(self, edits: Any, count: int) -> list[EditList]:
+        """One list of edits for each of ``count`` samples; arguments and errors as ``mixes``."""
+        return self._fitting(self.edit_choices, edits, count)
+
+    @property
+    def _origin(self) -> dict[str, Any]:
+        """What a file for this bundle's generator has to fit."""
+        return {"table": self.table, "fingerprint": self.manifest.generator_fingerprint}
+
+    def _listed(
+        self,
+        choices: Choices[Item],
+        name: str,
+        paths: Mapping[str, str],
+        decode: Callable[..., Item],
+        kept: dict[str, Item],
+    ) -> Item:
+        if name not in paths:
             raise UsageError(
-                "each sample needs its own list of domains",
-                found=f"{len(domains)} lists",
-                expected=str(count),
+                f"the bundle has no {choices.noun} {name!r}", expected=", ".join(sorted(paths))
             )
-        return [self._resolve(own) for own in domains]
+        if name not in kept:
+            data = self.bundle.read(paths[name])
+            kept[name] = decode(data, **self._origin, name_hint=paths[name])
+        return kept[name]
 
-    def _resolve(self, domains: Domains | None) -> Mix:
-        pairs = resolve_domains(domains, self.domains, self.domain, self.load_tokens)
-        for token_set, _ in pairs:
-            self._require_fitting(token_set)
-        return pairs
+    def _fitting(
+        self, choices: Choices[Item], asked: Any, count: int
+    ) -> list[list[tuple[Item, float]]]:
+        samples = choices.per_sample(asked, count)
+        for sample in samples:
+            for item, _ in sample:
+                self._require_fitting(item)
+        return samples
 
-    def _require_fitting(self, tokens: TokenSet) -> None:
+    def _require_fitting(self, item: TokenSet | Direction) -> None:
         own = self.manifest.generator_fingerprint
-        if tokens.fingerprint != own and not self.allow_foreign:
+        if item.fingerprint != own and not self.allow_foreign:
+            noun = "token set" if isinstance(item, TokenSet) else "direction"
             raise IncompatibleError(
-                f"the token set {tokens.name!r} was made for another generator",
-                found=f"{tokens.fingerprint[:16]}…",
+                f"the {noun} {item.name!r} was made for another generator",
+                found=f"{item.fingerprint[:16]}…",
                 expected=f"{own[:16]}…",
                 hint="use the bundle it was made with; allow_foreign=True tries it all the same",
             )

@@ -15,6 +15,7 @@ import click
 from rs_runtime.contracts.errors import ResourceError, UsageError, escape_text
 
 if TYPE_CHECKING:
+    from rs_runtime.contracts.directions import Direction
     from rs_runtime.contracts.tokens import TokenSet
     from rs_runtime.pipeline import Runtime
 
@@ -29,7 +30,7 @@ class RuntimeOptions:
         bundle: Its folder; the demo bundle when None.
         provider: A provider's name, or "auto".
         threads: CPU threads; the engine's default when None.
-        allow_foreign: Accept token sets of another generator.
+        allow_foreign: Accept token sets and directions of another generator.
         as_json: Write results for programs.
     """
 
@@ -82,7 +83,7 @@ def runtime_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option(
                 "--allow-foreign",
                 is_flag=True,
-                help="Try token sets that were made for another generator.",
+                help="Try token sets and directions of another generator.",
             ),
             click.option("--json", "as_json", is_flag=True, help="Write results as JSON."),
         )
@@ -103,6 +104,18 @@ def domain_option(command: Command) -> Command:
     )(command)
 
 
+def edit_option(command: Command) -> Command:
+    """Adds ``--edit``."""
+    return click.option(
+        "--edit",
+        "-e",
+        "edits",
+        multiple=True,
+        metavar="NAME[=STRENGTH]",
+        help="A .direction file, or an edit of the bundle; may be repeated, they add up.",
+    )(command)
+
+
 def out_option(what: str) -> Callable[[Command], Command]:
     """Adds ``--out``; ``what`` says where results go without it."""
     return click.option(
@@ -111,34 +124,39 @@ def out_option(what: str) -> Callable[[Command], Command]:
 
 
 @dataclass(frozen=True)
-class ChosenDomains:
-    """The domains of one command.
+class Chosen:
+    """The domains and edits of one command.
 
     Attributes:
-        pairs: Token sets and strengths.
-        label: How file names and captions call them: "sketch", "sketch+oil=0.5"; may be empty.
+        domains: Token sets and strengths.
+        edits: Directions and strengths.
+        label: How file names and captions call them: "sketch", "sketch+oil=0.5", "smile=1.5+oil";
+            may be empty.
         files: Files that they were read from, those of the bundle left out.
     """
 
-    pairs: list[tuple[TokenSet, float]]
+    domains: list[tuple[TokenSet, float]]
+    edits: list[tuple[Direction, float]]
     label: str
     files: list[Path]
 
 
-def choose_domains(runtime: Runtime, texts: Sequence[str]) -> ChosenDomains:
-    """Reads the token sets once, so that a bad one ends the command before any work.
+def choose(runtime: Runtime, domains: Sequence[str], edits: Sequence[str] = ()) -> Chosen:
+    """Reads token sets and directions once, so that a bad one ends the command before any work.
 
     Raises:
-        UsageError: Neither a file nor a domain.
-        MalformedFileError: A damaged token set.
-        IncompatibleError: A token set of another generator.
+        UsageError: Neither a file nor a name of the bundle.
+        MalformedFileError: A damaged file.
+        IncompatibleError: A file for another generator.
     """
-    from rs_runtime.domains import parse_domain
-
-    pairs = list(runtime.mixes(list(texts), 1)[0])
-    requests = [parse_domain(text, runtime.domains) for text in texts]
-    label = "+".join(request.label for request in requests)
-    return ChosenDomains(pairs, label, [own.path for own in requests if own.path is not None])
+    requests = [runtime.edit_choices.parse(text) for text in edits]
+    requests += [runtime.domain_choices.parse(text) for text in domains]
+    return Chosen(
+        domains=runtime.mixes(list(domains), 1)[0],
+        edits=runtime.edit_lists(list(edits), 1)[0],
+        label="+".join(request.label for request in requests),
+        files=[own.path for own in requests if own.path is not None],
+    )
 
 
 def place_outputs(out: str | None, names: Sequence[Path], *, several: bool) -> list[Path]:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import click
 
 from rs_runtime.cli._options import (
-    ChosenDomains,
+    Chosen,
     RuntimeOptions,
-    choose_domains,
+    choose,
     out_option,
     place_outputs,
     runtime_options,
@@ -108,22 +108,22 @@ def parse_strengths(text: str) -> list[float]:
     return numbers
 
 
-def _chosen(runtime: Runtime, text: str) -> list[ChosenDomains]:
+def _chosen(runtime: Runtime, text: str) -> list[Chosen]:
     names = runtime.domains if text == _ALL else [part.strip() for part in text.split(",")]
     if not names:
         raise UsageError(
             "the bundle has no domains", hint="name token sets: --domains a.tokens,b.tokens"
         )
-    return [choose_domains(runtime, [name]) for name in names]
+    return [choose(runtime, [name]) for name in names]
 
 
 def _row(
-    inversion: Inversion, own: ChosenDomains, sweep: list[float]
+    inversion: Inversion, own: Chosen, sweep: list[float]
 ) -> list[tuple[str, NDArray[np.uint8]]]:
     return [
         (
             f"{own.label} x {strength:g}",
-            inversion.synthesize([(tokens, strength * base) for tokens, base in own.pairs]),
+            inversion.synthesize([(tokens, strength * base) for tokens, base in own.domains]),
         )
         for strength in sweep
     ]

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 import click
 
 from rs_runtime.cli._options import (
-    ChosenDomains,
+    Chosen,
     RuntimeOptions,
-    choose_domains,
+    choose,
     domain_option,
+    edit_option,
     out_option,
     place_outputs,
     runtime_options,
@@ -52,6 +53,7 @@ class _Result:
 @click.command("invert")
 @click.argument("photos", nargs=-1, required=True, metavar="PHOTO|FOLDER...")
 @domain_option
+@edit_option
 @out_option("<stem>.<domain>.png beside each photo, or in a folder <domain> inside a folder")
 @click.option(
     "--strip/--no-strip",
@@ -76,23 +78,25 @@ class _Result:
 def command(
     photos: tuple[str, ...],
     domains: tuple[str, ...],
+    edits: tuple[str, ...],
     out: str | None,
     strip: bool,
     image_strength: float,
     save_tokens: str | None,
     options: RuntimeOptions,
 ) -> None:
-    """Invert photos, or those of a folder, and draw them again, in a domain or as they are.
+    """Invert photos, or those of a folder, and draw them: edited, in a domain, or as they are.
 
     \b
     rs-run invert photo.jpg --domain sketch.tokens
     rs-run invert *.jpg -d sketch=0.6 -d oil=0.4 --out results/
+    rs-run invert photo.jpg --edit smile=1.5 --domain sketch
     rs-run invert folder/ --domain sketch
     """
     from rs_runtime.image_io import refuse_overwriting
 
     runtime = options.load()
-    chosen = choose_domains(runtime, domains)
+    chosen = choose(runtime, domains, edits)
     label = chosen.label or "inverted"
     files, names = _files(photos, label)
     outputs = place_outputs(out, names, several=len(files) > 1 or files != list(photos))
@@ -151,7 +155,7 @@ class _Work:
     """What is the same for every photo."""
 
     runtime: Runtime
-    chosen: ChosenDomains
+    chosen: Chosen
     photos: Sequence[str]
     strip: bool
     image_strength: float
@@ -192,7 +196,9 @@ class _Drawn:
 
 def _invert(work: _Work, photo: NDArray[np.uint8], result: _Result) -> _Drawn:
     inversion = work.runtime.invert(photo, check=False)
-    picture = inversion.synthesize(work.chosen.pairs, image_strength=work.image_strength)
+    picture = inversion.synthesize(
+        work.chosen.domains, edits=work.chosen.edits, image_strength=work.image_strength
+    )
     result.provider = work.runtime.provider
     result.reconstruction_error = float(inversion.error)
     result.warning = inversion.warnings[0]

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import click
 
 from rs_runtime.cli._options import (
-    ChosenDomains,
+    Chosen,
     RuntimeOptions,
-    choose_domains,
+    choose,
     domain_option,
+    edit_option,
     out_option,
     place_outputs,
     runtime_options,
@@ -39,6 +40,7 @@ _RANGE = re.compile(r"(\d{1,10})(?:-(\d{1,10}))?")
     help="Draw this saved picture (rs-run invert --save-tokens) instead of random heads.",
 )
 @domain_option
+@edit_option
 @out_option("head.<seed>.<domain>.png here, or <stem>.<domain>.png beside the tokens")
 @click.option(
     "--truncation",
@@ -57,22 +59,23 @@ def command(
     seeds: str | None,
     tokens: str | None,
     domains: tuple[str, ...],
+    edits: tuple[str, ...],
     out: str | None,
     truncation: float | None,
     image_strength: float | None,
     options: RuntimeOptions,
 ) -> None:
-    """Draw random heads, or a saved picture, in a domain or as they are.
+    """Draw random heads, or a saved picture: edited, in a domain, or as they are.
 
     \b
     rs-run synth --seed 1-8 --domain sketch --out heads/
-    rs-run synth --tokens photo.tokens --domain oil
+    rs-run synth --tokens photo.tokens --edit smile --domain oil
     """
 
     _refuse_mixed_options(seeds, tokens, truncation, image_strength)
     numbers = parse_seeds(seeds or "1")
     runtime = options.load()
-    chosen = choose_domains(runtime, domains)
+    chosen = choose(runtime, domains, edits)
     if tokens is None:
         written = _draw_heads(
             runtime, chosen, numbers, out, 0.7 if truncation is None else truncation
@@ -119,7 +122,7 @@ def _refuse_mixed_options(
 
 
 def _draw_heads(
-    runtime: Runtime, chosen: ChosenDomains, numbers: list[int], out: str | None, psi: float
+    runtime: Runtime, chosen: Chosen, numbers: list[int], out: str | None, psi: float
 ) -> list[dict]:
     from rs_runtime.image_io import write_picture
 
@@ -129,19 +132,21 @@ def _draw_heads(
     written = []
     for start in range(0, len(numbers), _CHUNK):
         rows = slice(start, start + _CHUNK)
-        pictures = runtime.synth(numbers[rows], chosen.pairs, truncation_psi=psi)
+        pictures = runtime.synth(
+            numbers[rows], chosen.domains, edits=chosen.edits, truncation_psi=psi
+        )
         for seed, output, picture in zip(numbers[rows], outputs[rows], pictures, strict=True):
             written.append({"seed": seed, "output": str(write_picture(output, picture))})
     return written
 
 
 def _restyle(
-    runtime: Runtime, chosen: ChosenDomains, tokens: str, out: str | None, strength: float
+    runtime: Runtime, chosen: Chosen, tokens: str, out: str | None, strength: float
 ) -> dict:
     from rs_runtime.image_io import write_picture
 
     inversion = runtime.restore(tokens)
     name = Path(tokens).with_name(f"{Path(tokens).stem}.{chosen.label or 'inverted'}.png")
     output = place_outputs(out, [name], several=False)[0]
-    picture = inversion.synthesize(chosen.pairs, image_strength=strength)
+    picture = inversion.synthesize(chosen.domains, edits=chosen.edits, image_strength=strength)
     return {"tokens": tokens, "output": str(write_picture(output, picture, inputs=[tokens]))}

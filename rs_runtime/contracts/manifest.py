@@ -28,6 +28,8 @@ FORMAT = "refinestyle-bundle"
 SCHEMA_VERSION = 1
 MANIFEST_NAME = "manifest.json"
 MAX_FILE_BYTES = 1 << 33
+EDITS_FOLDER = "edits/"
+EDIT_SUFFIX = ".direction"
 
 MODEL_ROLES: Mapping[str, tuple[str, ...]] = {
     "generator": ("synthesis",),
@@ -149,7 +151,8 @@ class Manifest:
         parity: Measured differences between PyTorch, the graphs and the oracle.
         licences: Licence by part: weights, data, domains, ….
         record: How the bundle was made: commands, seeds, versions, commit.
-        files: Every file of the bundle except the manifest itself, by path.
+        files: Every file of the bundle except the manifest itself, by path; those in `edits/` are
+            the bundle's edits, which readers of schema 1 may do without.
         schema_version: Version of this layout.
     """
 
@@ -167,6 +170,12 @@ class Manifest:
     record: dict[str, Any]
     files: dict[str, FileEntry]
     schema_version: int = SCHEMA_VERSION
+
+    @property
+    def edits(self) -> dict[str, str]:
+        """Path of a `.direction` file by name of the edit."""
+        inside = (path for path in self.files if path.startswith(EDITS_FOLDER))
+        return {path.removeprefix(EDITS_FOLDER).removesuffix(EDIT_SUFFIX): path for path in inside}
 
     def to_json(self) -> bytes:
         """Return the text of `manifest.json`, canonical.
@@ -366,6 +375,13 @@ def _check_consistent(manifest: Manifest, what: str) -> None:
     referred += manifest.domains.values()
     for golden in manifest.golden:
         referred += (*golden.inputs.values(), *golden.outputs.values())
+    for name, path in manifest.edits.items():
+        if path != f"{EDITS_FOLDER}{name}{EDIT_SUFFIX}" or "/" in name:
+            raise MalformedFileError(
+                f"{what}: a file among the edits that is none",
+                found=path,
+                expected=f"{EDITS_FOLDER}<name>{EDIT_SUFFIX}",
+            )
     for path in referred:
         if path not in manifest.files:
             raise MalformedFileError(f"{what}: {path} is used but not listed under files")
