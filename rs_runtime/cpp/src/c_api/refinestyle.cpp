@@ -254,6 +254,12 @@ const char* refinestyle_provider(const refinestyle_runtime* runtime) noexcept {
   return runtime ? runtime->runtime->provider() : "";
 }
 
+double refinestyle_error_limit(const refinestyle_runtime* runtime) noexcept {
+  const bool known = runtime && runtime->runtime->manifest().reconstruction;
+  return known ? runtime->runtime->manifest().reconstruction->mse_p99
+               : std::numeric_limits<double>::quiet_NaN();
+}
+
 size_t refinestyle_domain_count(const refinestyle_runtime* runtime) noexcept {
   return runtime ? runtime->runtime->domains().size() : 0;
 }
@@ -345,14 +351,16 @@ refinestyle_status refinestyle_synthesize(const refinestyle_inversion* inversion
 }
 
 refinestyle_status refinestyle_reconstruction_errors(const refinestyle_inversion* inversion,
-                                                     double* errors, double* limit) noexcept {
+                                                     double* errors, size_t count) noexcept {
   return guarded([&] {
     const auto& [runtime, inverted] = given(inversion, "inversion");
     double* out = &given(errors, "errors");
+    if (count != inverted.count()) {
+      throw Error(Status::kUsage, "there is not room for one error a picture",
+                  std::to_string(count), std::to_string(inverted.count()));
+    }
     const std::vector<double> found = runtime->reconstruction_errors(inverted);
     std::copy(found.begin(), found.end(), out);
-    const auto& known = runtime->manifest().reconstruction;
-    if (limit) *limit = known ? known->mse_p99 : std::numeric_limits<double>::quiet_NaN();
   });
 }
 

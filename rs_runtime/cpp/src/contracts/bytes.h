@@ -24,4 +24,8 @@ struct ByteView {
   ByteView first(std::size_t count) const { return {data, count}; }
 };
 
+inline ByteView view_of(std::string_view text) {
+  return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
+}
+
 }  // namespace refinestyle

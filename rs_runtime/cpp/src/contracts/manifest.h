@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -77,5 +78,8 @@ struct Manifest {
   std::map<std::string, std::string> licences;  // by part: weights, data, domains
   std::map<std::string, FileEntry> files;       // every file but the manifest, by path
 };
+
+// Every folder that the files lie in, without the bundle's own.
+std::set<std::string> folders_of(const std::map<std::string, FileEntry>& files);
 
 }  // namespace refinestyle

@@ -1,0 +1,108 @@
+"""The C++ library, configured, built and installed once a test run."""
+
+import fcntl
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.cpp.library import Library
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCE = ROOT / "rs_runtime" / "cpp"
+BUNDLE = ROOT / "rs_runtime" / "demo" / "bundle"
+PHOTO = ROOT / "examples" / "photo.jpg"
+TIMEOUT = 600
+
+# Where the headers lie that no package of ours brings.
+ONNXRUNTIME_INCLUDE = os.environ.get("ONNXRUNTIME_INCLUDE")
+
+
+def run(*command: object, **options: object) -> subprocess.CompletedProcess:
+    """Runs a program; its output is in the failure if it fails."""
+    words = [str(word) for word in command]
+    done = subprocess.run(
+        words, capture_output=True, text=True, timeout=TIMEOUT, check=False, **options
+    )
+    assert done.returncode == 0, f"{' '.join(words)}\n{done.stdout[-6000:]}{done.stderr[-6000:]}"
+    return done
+
+
+def require(*programs: str) -> None:
+    """Skips unless these programs are installed."""
+    for program in programs:
+        if shutil.which(program) is None:
+            pytest.skip(f"{program} is not installed")
+
+
+def require_packages() -> None:
+    """Skips unless the library's own requirements are there: see docs/embed-cpp.md."""
+    require("cmake", "c++")
+    folder = Path("/usr/include")
+    for header, package in (
+        ("nlohmann/json.hpp", "nlohmann-json3-dev"),
+        ("jpeglib.h", "libjpeg-dev"),
+        ("png.h", "libpng-dev"),
+        ("doctest/doctest.h", "doctest-dev"),
+    ):
+        if not (folder / header).exists():
+            pytest.skip(f"{package} is not installed")
+
+
+def openvino_options() -> list[str]:
+    """Where CMake finds OpenVINO: in the wheel."""
+    openvino = pytest.importorskip("openvino")
+    return [f"-DOpenVINO_DIR={Path(openvino.__file__).parent / 'cmake'}"]
+
+
+def build(folder: Path, options: Sequence[str], *targets: str) -> None:
+    """Configures and builds the library with its unit tests and examples."""
+    generator = ["-G", "Ninja"] if shutil.which("ninja") else []
+    common = ["-DREFINESTYLE_TESTS=ON", "-DCMAKE_COMPILE_WARNING_AS_ERROR=ON"]
+    run("cmake", "-S", SOURCE, "-B", folder, *generator, *common, *options)
+    chosen = ["--target", *targets] if targets else []
+    run("cmake", "--build", folder, "--parallel", "2", *chosen)
+
+
+@pytest.fixture(scope="session")
+def build_folder(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """The build tree of the whole library; several test processes share one."""
+    require_packages()
+    options = [*openvino_options(), "-DREFINESTYLE_EXAMPLES=ON"]
+    if ONNXRUNTIME_INCLUDE:
+        options.append(f"-DREFINESTYLE_ONNXRUNTIME_INCLUDE={ONNXRUNTIME_INCLUDE}")
+    base = tmp_path_factory.getbasetemp()
+    shared = base if worker_id == "master" else base.parent
+    folder = shared / "cpp-build"
+    with (shared / "cpp-build.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "done").exists():
+            build(folder, options)
+            run("cmake", "--install", folder, "--prefix", folder / "prefix")
+            (folder / "done").touch()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def prefix(build_folder: Path) -> Path:
+    """Where the library is installed."""
+    return build_folder / "prefix"
+
+
+@pytest.fixture(scope="session")
+def library(prefix: Path) -> Library:
+    """The installed library."""
+    (path,) = prefix.rglob("librefinestyle.so")
+    return Library(path)
+
+
+def onnxruntime_options() -> dict[str, bytes | str]:
+    """Options that open a bundle with ONNX Runtime, the one in the wheel."""
+    if not ONNXRUNTIME_INCLUDE:
+        pytest.skip("ONNXRUNTIME_INCLUDE does not name the folder of onnxruntime_c_api.h")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    (path,) = (Path(onnxruntime.__file__).parent / "capi").glob("libonnxruntime.so.*")
+    return {"provider": b"cpu", "onnxruntime": str(path).encode()}
