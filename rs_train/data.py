@@ -40,7 +40,7 @@ class ImageFolder:
         """Index the folders.
 
         Args:
-            folders: One folder or several; their files are taken in sorted order.
+            folders: One or several, their files in sorted order; or single pictures.
             size: Side in pixels.
             flip: Append every picture's mirror image.
 
@@ -140,6 +140,8 @@ def _epoch_order(count: int, seed: int, epoch: int) -> np.ndarray:
 
 
 def _pictures(folder: Path) -> list[Path]:
+    if folder.is_file():
+        return [folder]
     if not folder.is_dir():
         raise UsageError(
             f"{folder}: no such folder",

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from rs_train.domains.parameterisation import TokenParameterisation
+from rs_train.domains.tokens import TokenParameterisation
 from rs_train.generator import Generator, GeneratorConfig
 from rs_train.generator.mapping import Mapping as MappingNetwork
 from rs_train.generator.synthesis import module_name
@@ -147,6 +147,19 @@ def describe_domain(rank: int, generator: GeneratorConfig) -> Description:
     return Description(
         "domain", None, generator.resolution, table.num_ws, tuple(parts), (stored, beside)
     )
+
+
+def describe_fine_tuning(generator: GeneratorConfig, *, torgb: bool) -> Description:
+    """Count a domain whose synthesis network is fine-tuned, with or without its toRGB layers."""
+    kinds = ("constant", "convolutions", "toRGB") if torgb else ("constant", "convolutions")
+    parts = tuple(
+        Part(part.name, part.parameters, None)
+        for part in describe_generator(generator).parts
+        if part.name.startswith(kinds)
+    )
+    num_ws = generator.table.num_ws
+    beside = (_synthesis(generator),)
+    return Description("domain", None, generator.resolution, num_ws, parts, beside)
 
 
 @lru_cache(maxsize=2)

@@ -26,6 +26,9 @@ _MODEL_OF = {
     "refiner": "two_stage",
     "domain": "domain",
     "ceiling": "domain",
+    "one_shot": "domain",
+    "nada": "domain",
+    "goga": "domain",
 }
 _MODELS = list(dict.fromkeys(_MODEL_OF.values()))
 
@@ -70,7 +73,12 @@ def command(
 
 def _describe(preset: str, model: str, generator: str, overrides: tuple[str, ...]) -> "Description":
     from rs_train.config import load
-    from rs_train.describe import describe_domain, describe_generator, describe_inverter
+    from rs_train.describe import (
+        describe_domain,
+        describe_fine_tuning,
+        describe_generator,
+        describe_inverter,
+    )
     from rs_train.tasks.domain import DomainRun
     from rs_train.tasks.generator import GeneratorRun
     from rs_train.tasks.inverters import RUNS
@@ -79,7 +87,10 @@ def _describe(preset: str, model: str, generator: str, overrides: tuple[str, ...
         return describe_generator(load(GeneratorRun, preset, overrides).generator)
     shape = load(GeneratorRun, generator).generator
     if model == "domain":
-        return describe_domain(load(DomainRun, preset, overrides).training.rank, shape)
+        training = load(DomainRun, preset, overrides).training
+        if training.parameterisation == "full":
+            return describe_fine_tuning(shape, torgb=training.torgb)
+        return describe_domain(training.rank, shape)
     return describe_inverter(model, load(RUNS[model], preset, overrides).network, shape)
 
 

@@ -1,24 +1,20 @@
 """rs-train domain"""
 
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from rs_runtime.contracts.errors import UsageError
+from rs_train.cli.domain_inputs import DomainInputs, build_task
 from rs_train.cli.options import make_folder_of, preset_options, run_option
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from rs_train.tasks.domain import DomainRun
 
-    from rs_train.data import ImageFolder
-    from rs_train.domains.codes import Codes
-    from rs_train.domains.description import DomainDescription
-    from rs_train.domains.pool import HeadPool, PoolConfig
-    from rs_train.generator import Generator
-    from rs_train.perceptual.arcface import ArcFace
-    from rs_train.tasks.domain import DomainRun, DomainTask
+DEFAULT = "demo"  # the demo's preset for the way that is taken
+PRESETS = {"tokens": "demo_domain", "full": "demo_nada"}
+ONE_SHOT = {"tokens": "demo_one_shot", "full": "demo_goga"}
 
 _file = click.Path(path_type=Path)
 
@@ -28,179 +24,90 @@ _file = click.Path(path_type=Path)
 @click.option("--source-prompt", default="a photo of a person", show_default=True)
 @click.option("--references", type=_file, help="Folder of pictures in the domain, unpaired.")
 @click.option("--paired", is_flag=True, help="The references show --portraits, in their order.")
+@click.option("--reference", type=_file, help="One picture in the domain (one-shot).")
 @click.option("--portraits", type=_file, help="Folder of portraits to invert and train on.")
-@click.option("--base-inverter", "base_path", type=_file, help="Inverts --portraits.")
-@click.option("--refiner", "refiner_path", type=_file, help="Adds the portraits' own tokens.")
-@click.option("--codes", "codes_path", type=_file, help="Keeps --portraits inverted, for reuse.")
+@click.option("--base-inverter", type=_file, help="Inverts --portraits and --reference.")
+@click.option("--refiner", type=_file, help="Adds their own tokens.")
+@click.option("--codes", type=_file, help="Keeps --portraits inverted, for reuse.")
 @click.option("--name", help="Name of the domain; the stem of --out by default.")
-@click.option("--generator", "generator_path", type=_file, required=True)
-@click.option("--clip", "clip_source", help="CLIP checkpoint, or open_clip:NAME[:WEIGHTS].")
-@click.option("--arcface", "arcface_path", type=_file, help="Network of the feature losses.")
-@click.option("--out", type=_file, required=True, help="The token set to write, .tokens.")
+@click.option("--generator", type=_file, required=True)
+@click.option(
+    "--clip",
+    multiple=True,
+    metavar="SOURCE[=WEIGHT]",
+    help="CLIP checkpoint, or open_clip:NAME:TAG|FILE; repeat for an ensemble.",
+)
+@click.option("--arcface", type=_file, help="Network of the feature losses.")
+@click.option("--vgg", type=_file, help="One-shot: torchvision's VGG-16 for the feature losses.")
+@click.option(
+    "--parameterisation",
+    type=click.Choice(list(PRESETS)),
+    help="Learn a token set, or fine-tune the full synthesis network; the preset's by default.",
+)
+@click.option("--out", type=_file, required=True, help="What to write: .tokens or .safetensors.")
 @run_option
-@preset_options("demo_domain")
+@preset_options(DEFAULT)
 def command(
-    prompt: str | None,
-    source_prompt: str,
-    references: Path | None,
-    paired: bool,
-    portraits: Path | None,
-    base_path: Path | None,
-    refiner_path: Path | None,
-    codes_path: Path | None,
-    name: str | None,
-    generator_path: Path,
-    clip_source: str | None,
-    arcface_path: Path | None,
-    out: Path,
+    parameterisation: str | None,
     run_dir: Path,
     preset: str,
     overrides: tuple[str, ...],
+    **named: Any,
 ) -> None:
-    """Adapt a generator to a domain: token residuals from a prompt, from references, or both.
+    """Adapt a generator to a domain: by a prompt, by references, by both, or by one picture.
 
     Rerun the same command to go on where a run was stopped.
 
     Example: rs-train domain --prompt "a pencil sketch of a person" --references sketches
     --generator generator.safetensors --clip clip.safetensors --run runs/sketch --out sketch.tokens
     """
-    _check(prompt, clip_source, references, paired, portraits or codes_path)
-    make_folder_of(out)
-    from rs_train.checkpoint import load_model
     from rs_train.config import load
-    from rs_train.data import ImageFolder
-    from rs_train.devices import pick_device
-    from rs_train.domains.description import describe
     from rs_train.loop import run
     from rs_train.tasks.domain import DomainRun
 
+    inputs = DomainInputs(**named)
+    _check(inputs)
+    if preset == DEFAULT:
+        presets = ONE_SHOT if inputs.reference else PRESETS
+        preset = presets[parameterisation or "tokens"]
+    if parameterisation is not None:
+        overrides = (*overrides, f"training.parameterisation={parameterisation}")
     config = load(DomainRun, preset, overrides)
-    generator = load_model(generator_path, expect="generator").to(pick_device())
-    codes = _codes(generator, portraits, base_path, refiner_path, codes_path)
-    data = None
-    if references is not None:
-        data = ImageFolder(references, generator.config.resolution, flip=not paired)
-    about = describe(name or out.stem, prompt, data)
-    arcface = load_model(arcface_path, expect="arcface") if arcface_path else None
-    if paired:
-        task = _paired(config, generator, codes, about, out, arcface, data)
-    else:
-        guide = (clip_source, source_prompt, prompt) if prompt else None
-        task = _guided(config, generator, codes, about, out, arcface, data, guide)
+    _check_out(inputs.out, config)
+    make_folder_of(inputs.out)
+    task, data = build_task(config, inputs)
     for path in run(task, data, config.loop, run_dir):
         click.echo(path)
 
 
-def _guided(
-    config: "DomainRun",
-    generator: "Generator",
-    codes: "Codes | None",
-    about: "DomainDescription",
-    out: Path,
-    arcface: "ArcFace | None",
-    data: "ImageFolder | None",
-    guide: tuple[str, str, str] | None,
-) -> "DomainTask":
-    """The task guided by a prompt, by references or by both; `guide` is CLIP, source and prompt."""
-    from rs_train.perceptual.clip import load_clip
-    from rs_train.tasks.domain import GuidedDomainTask
-
-    return GuidedDomainTask(
-        config,
-        generator,
-        _pool(config, config.pool, generator, codes),
-        about,
-        out,
-        clip=load_clip(guide[0]) if guide else None,
-        prompts=guide[1:] if guide else None,
-        arcface=arcface,
-        has_references=data is not None,
-    )
-
-
-def _paired(
-    config: "DomainRun",
-    generator: "Generator",
-    codes: "Codes | None",
-    about: "DomainDescription",
-    out: Path,
-    arcface: "ArcFace | None",
-    data: "ImageFolder",
-) -> "DomainTask":
-    """The task that is fitted to the true pictures of the portraits."""
-    from rs_train.tasks.domain import PairedDomainTask
-
-    pool = _pool(config, replace(config.pool, random_heads=0), generator, codes)
-    if len(data) != len(pool):
-        raise UsageError(
-            "--paired needs one reference a portrait",
-            found=f"{len(data)} references",
-            expected=f"{len(pool)}",
-        )
-    return PairedDomainTask(config, generator, pool, about, out, arcface=arcface)
-
-
-def _pool(
-    config: "DomainRun", heads: "PoolConfig", generator: "Generator", codes: "Codes | None"
-) -> "HeadPool":
-    from rs_train.domains.pool import HeadPool
-
-    precision = config.training.precision
-    return HeadPool(generator, heads, codes, seed=config.loop.seed, precision=precision)
-
-
-def _check(
-    prompt: str | None,
-    clip: str | None,
-    references: Path | None,
-    paired: bool,
-    portraits: Path | None,
-) -> None:
+def _check(inputs: DomainInputs) -> None:
     """Refuse combinations of options that leave nothing to train on."""
-    if prompt is None and references is None:
-        raise UsageError("nothing describes the domain", expected="--prompt, --references or both")
-    if prompt is not None and clip is None and not paired:
+    if inputs.prompt is None and inputs.references is None and inputs.reference is None:
+        raise UsageError(
+            "nothing describes the domain", expected="--prompt, --references or --reference"
+        )
+    if inputs.reference and (inputs.prompt or inputs.references):
+        raise UsageError(
+            "--reference is the whole description of a domain",
+            expected="no --prompt and no --references beside it",
+        )
+    if inputs.reference and not inputs.base_inverter:
+        raise UsageError("--reference must be inverted", hint="add --base-inverter")
+    if inputs.prompt and not inputs.clip and not inputs.paired:
         raise UsageError("--prompt needs a guide", hint="add --clip clip.safetensors")
-    if paired and (references is None or portraits is None):
+    if inputs.paired and not (inputs.references and (inputs.portraits or inputs.codes)):
         raise UsageError(
             "--paired needs two folders that show the same heads",
             expected="--portraits and --references",
         )
 
 
-def _codes(
-    generator: "Generator",
-    portraits: Path | None,
-    base_path: Path | None,
-    refiner_path: Path | None,
-    codes_path: Path | None,
-) -> "Codes | None":
-    """Inverted portraits: read from --codes, or made and kept there."""
-    from rs_train.checkpoint import load_model
-    from rs_train.domains.codes import invert, read_codes, write_codes
-    from rs_train.inverters.base import load_base
-
-    if codes_path is not None and codes_path.exists():
-        return read_codes(codes_path, generator)
-    if portraits is None:
-        if codes_path is None:
-            return None
-        raise UsageError(f"{codes_path}: no such file", hint="add --portraits to make it")
-    if base_path is None:
-        raise UsageError("--portraits must be inverted", hint="add --base-inverter and --refiner")
-    device = generator.latent_avg.device
-    base = load_base(base_path).to(device)
-    refiner = load_model(refiner_path, expect="refiner").to(device) if refiner_path else None
-    pictures = _pictures(portraits, base.config.image_size).to(device)
-    codes = invert(pictures, generator, base, refiner)
-    if codes_path is not None:
-        make_folder_of(codes_path)
-        write_codes(codes_path, codes, generator)
-    return codes
-
-
-def _pictures(folder: Path, size: int) -> "Tensor":
-    from rs_train.data import ImageFolder
-
-    pictures = ImageFolder(folder, size)
-    return pictures.images(range(len(pictures)))
+def _check_out(out: Path, config: "DomainRun") -> None:
+    """Refuse a name that says something else than the file will hold."""
+    suffix = {"tokens": ".tokens", "full": ".safetensors"}[config.training.parameterisation]
+    if out.suffix != suffix:
+        raise UsageError(
+            f"--out {out}: not what this run writes",
+            found=out.suffix or "no suffix",
+            expected=f"{suffix}, for parameterisation {config.training.parameterisation}",
+        )

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from rs_runtime.contracts.errors import ResourceError
+from rs_runtime.contracts.errors import ResourceError, UsageError
 
 run_option = click.option(
     "--run",
@@ -53,3 +53,24 @@ def make_folder_of(out: Path) -> None:
             found=error.strerror or type(error).__name__,
             hint="choose another --out",
         ) from error
+
+
+def shares(option: str, texts: tuple[str, ...]) -> dict[str, float]:
+    """Parse THING[=WEIGHT] of a repeatable option; an existing path that holds a "=" is a path.
+
+    Raises:
+        UsageError: A weight is not a number.
+    """
+    weights: dict[str, float] = {}
+    for text in texts:
+        thing, separator, weight = text.rpartition("=")
+        if not separator or Path(text).exists():
+            weights[text] = 1.0
+            continue
+        try:
+            weights[thing] = float(weight)
+        except ValueError:
+            raise UsageError(
+                f"{option} {text}: {weight!r} is not a number", expected="a name or NAME=WEIGHT"
+            ) from None
+    return weights

@@ -55,7 +55,12 @@ def neighbourhoods(image: Tensor, pool: int = 4) -> Tensor:
 
 
 def texture_distance(
-    maps_a: list[Tensor], maps_b: list[Tensor], *, directions: int = 32, positions: int = 2048
+    maps_a: list[Tensor],
+    maps_b: list[Tensor],
+    *,
+    directions: int = 32,
+    positions: int = 2048,
+    scaled: bool = True,
 ) -> Tensor:
     """Mean over feature maps of the sliced Wasserstein distance of the positions' vectors.
 
@@ -65,16 +70,17 @@ def texture_distance(
             from is ignored, so the sets need not show the same things.
         directions: Fresh random projections a map.
         positions: Vectors drawn from a map where it has more.
+        scaled: Divide each map by the reference's root mean square first.
 
     Returns:
-        Scalar; each map is divided by the reference's root mean square first.
+        Scalar.
     """
     distances = []
     # Ranks need more digits than bf16 has.
     with torch.autocast(maps_a[0].device.type, enabled=False):
         for a, b in zip(maps_a, maps_b, strict=True):
             vectors_a, vectors_b = _drawn_vectors(a, positions), _drawn_vectors(b, positions)
-            scale = torch.rsqrt(vectors_b.square().mean() + 1e-8)
+            scale = torch.rsqrt(vectors_b.square().mean() + 1e-8) if scaled else 1.0
             unit = random_directions(directions, a.shape[1], vectors_a)
             distances.append(sliced_wasserstein(vectors_a * scale, vectors_b * scale, unit))
     return torch.stack(distances).mean()

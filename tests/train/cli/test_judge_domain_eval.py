@@ -17,6 +17,7 @@ from rs_train.cli.eval import command as evaluate
 from rs_train.cli.judge import command as judge
 from rs_train.generator import Generator, GeneratorConfig
 from rs_train.inverters import Refiner, RefinerConfig, StyleTransformer, StyleTransformerConfig
+from rs_train.perceptual.arcface import ArcFace, ArcFaceConfig
 from rs_train.perceptual.metric import MetricConfig, MetricNetwork
 from rs_train.portraits.folder import RenderSettings, render_folder
 
@@ -95,10 +96,41 @@ def test_domain_from_references_and_from_pairs(models: Path, photos: Path, tmp_p
     assert out.exists() and (tmp_path / "kept" / "codes").exists()
 
 
+def test_one_reference_as_tokens_and_as_a_generator(
+    models: Path, photos: Path, tmp_path: Path
+) -> None:
+    arcface = tmp_path / "arcface.safetensors"
+    save_model(arcface, ArcFace(ArcFaceConfig(image_size=32, channels=(4, 8), embed_dim=4)))
+    generator = models / "generator.safetensors"
+    shared = (
+        *("--generator", generator, "--reference", sorted(photos.glob("*.png"))[0], *SHORT),
+        *("--base-inverter", models / "style_transformer.safetensors", "--arcface", arcface),
+        *("--refiner", models / "refiner.safetensors", "--set", "pool.random_heads=4"),
+        *("--set", "training.coarse_rows=4"),
+    )
+    out = tmp_path / "one.tokens"
+    start = ("--set", "training.start_from_reference=true")
+    run(domain, *shared, *start, "--run", tmp_path / "tokens", "--out", out)
+    loaded = load_model(generator)
+    tokens = read_token_set(out, table=loaded.table, fingerprint=loaded.fingerprint())
+    assert (tokens.name, tokens.kind) == ("one", "domain") and "1 references" in tokens.source
+
+    full = (*shared, "--parameterisation", "full", "--run", tmp_path / "full", "--out")
+    with pytest.raises(UsageError, match="not what this run writes"):
+        run(domain, *full, out)
+    run(domain, *full, tmp_path / "one.safetensors")
+    adapted = load_model(tmp_path / "one.safetensors", expect="generator")
+    assert adapted.fingerprint() != loaded.fingerprint()
+    assert adapted.config == loaded.config
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ((), "nothing describes the domain"),
+        (("--reference", "x"), "must be inverted"),
+        (("--reference", "x", "--prompt", "y"), "whole description"),
+        (("--prompt", "a sketch", "--clip", "x=heavy"), "not a number"),
         (("--prompt", "a sketch"), "--clip"),
         (("--references", "x", "--paired"), "--portraits"),
         (("--references", "x", "--codes", "missing"), "no such file"),

@@ -6,24 +6,22 @@ from pathlib import Path
 import pytest
 import torch
 
+from rs_runtime.contracts.errors import UsageError
 from rs_runtime.contracts.tokens import read_token_set
+from rs_train.checkpoint import load_model
 from rs_train.domains.codes import Codes
 from rs_train.domains.description import DomainDescription
 from rs_train.domains.pool import HeadPool, PoolConfig
-from rs_train.generator import Generator
+from rs_train.generator import Generator, PackedTokens, pack
 from rs_train.loop import LoopConfig, run
 from rs_train.perceptual.arcface import ArcFace, ArcFaceConfig
 from rs_train.perceptual.augment import Augmentation
 from rs_train.tables.domains import restyle, span
 from rs_train.tables.inversion import synthesize
-from rs_train.tasks.domain import (
-    DomainRun,
-    DomainTraining,
-    GuidedDomainTask,
-    PairedDomainTask,
-    Weights,
-    learning_rate,
-)
+from rs_train.tasks.domain import DomainRun, DomainTraining, Subject, Weights, learning_rate
+from rs_train.tasks.guided_domain import GuidedDomainTask
+from rs_train.tasks.one_shot_domain import OneShotDomainTask
+from rs_train.tasks.paired_domain import PairedDomainTask
 
 STEPS = 60
 ABOUT = DomainDescription(name="dark", source="a dark picture")
@@ -52,6 +50,10 @@ def pool(generator: Generator, codes: Codes) -> HeadPool:
     return HeadPool(generator, PoolConfig(random_heads=0), codes, seed=0, precision="fp32")
 
 
+def subject(run_config: DomainRun, generator: Generator, pool: HeadPool, out: Path) -> Subject:
+    return Subject(config=run_config, generator=generator, pool=pool, about=ABOUT, out=out)
+
+
 def arcface() -> ArcFace:
     torch.manual_seed(0)
     return ArcFace(ArcFaceConfig(image_size=32, channels=(6, 8), embed_dim=4))
@@ -72,7 +74,7 @@ def test_pairs_are_fitted(
 ) -> None:
     run_config = config(l1=1.0, perceptual=0.1)
     out = tmp_path / "dark.tokens"
-    task = PairedDomainTask(run_config, generator, pool, ABOUT, out, arcface=arcface())
+    task = PairedDomainTask(subject(run_config, generator, pool, out), arcface=arcface())
     (path,) = run(task, truth, run_config.loop, tmp_path / "run", quiet=True)
     before = error(generator, codes, None, truth.image)
     assert error(generator, codes, path, truth.image) < 0.5 * before
@@ -87,12 +89,8 @@ def test_unpaired_references_pull_the_colours(
 ) -> None:
     run_config = config(adversarial=0.2, texture=3.0, structure=1.0, identity=0.1, penalty=0.01)
     task = GuidedDomainTask(
-        run_config,
-        generator,
-        pool,
-        ABOUT,
-        tmp_path / "dark.tokens",
-        clip=None,
+        subject(run_config, generator, pool, tmp_path / "dark.tokens"),
+        clips={},
         prompts=None,
         arcface=arcface(),
         has_references=True,
@@ -112,33 +110,101 @@ class ColourGuide(torch.nn.Module):
     def embed_image(self, image: torch.Tensor) -> torch.Tensor:
         return torch.nn.functional.normalize(image.mean(dim=(2, 3)) + 2, dim=1)
 
-    def embed_text(self, texts: list[str]) -> torch.Tensor:
-        colour = (3.0, 1.0, 1.0) if "red" in texts[0] else (2.0, 2.0, 2.0)
-        return torch.nn.functional.normalize(torch.tensor([colour] * len(texts)), dim=1)
+    def embed_prompt(self, prompt: str) -> torch.Tensor:
+        colours = {"grey": (2.0, 2.0, 2.0), "red": (3.0, 1.0, 1.0)}
+        return torch.nn.functional.normalize(torch.tensor([colours[prompt]] * 2), dim=1)
 
 
+@pytest.mark.parametrize("family", ["tokens", "full"])
 def test_a_prompt_moves_pictures_along_its_direction(
-    generator: Generator, pool: HeadPool, tmp_path: Path
+    generator: Generator, pool: HeadPool, tmp_path: Path, family: str
 ) -> None:
     run_config = config(direction=1.0, penalty=0.01)
-    run_config = replace(run_config, loop=replace(run_config.loop, steps=30))
-    task = GuidedDomainTask(
+    run_config = replace(
         run_config,
-        generator,
-        pool,
-        ABOUT,
-        tmp_path / "red.tokens",
-        clip=ColourGuide(),
+        training=replace(run_config.training, parameterisation=family),
+        loop=replace(run_config.loop, steps=30),
+    )
+    out = tmp_path / ("red.tokens" if family == "tokens" else "red.safetensors")
+    task = GuidedDomainTask(
+        subject(run_config, generator, pool, out),
+        clips={ColourGuide(): 1.0},
         prompts=("grey", "red"),
         arcface=None,
         has_references=False,
     )
+    before = generator.fingerprint()
     run(task, None, run_config.loop, tmp_path / "run", quiet=True)
     heads = pool.take(torch.arange(6))
     change = (task.adapt(heads, task.average).clamp(-1, 1) - heads.image).mean(dim=(0, 2, 3))
     assert change[0] > 0.05
     assert change[0] > change[1] + 0.05 and change[0] > change[2] + 0.05
     assert "discriminator" not in task.modules
+    assert generator.fingerprint() == before
+    if family == "full":
+        adapted = load_model(out, expect="generator").synthesis(heads.w_plus, heads.tokens)
+        torch.testing.assert_close(adapted, task.adapt(heads, task.average))
+
+
+def one_shot(
+    generator: Generator, codes: Codes, pool: HeadPool, truth: object, out: Path, **training: object
+) -> OneShotDomainTask:
+    run_config = config(l2=3.0, perceptual=0.1, style=2.0, laplacian=0.1, penalty=0.01)
+    training = {"coarse_rows": 4, **training}
+    run_config = replace(run_config, training=replace(run_config.training, **training))
+    return OneShotDomainTask(
+        subject(run_config, generator, pool, out),
+        reference=truth.image[:1],
+        codes=codes[[0]],
+        arcface=arcface(),
+        vgg=None,
+        clips={ColourGuide(): 1.0},
+    )
+
+
+def test_one_reference_is_rebuilt_and_others_take_its_look(
+    generator: Generator, codes: Codes, pool: HeadPool, truth: object, tmp_path: Path
+) -> None:
+    task = one_shot(generator, codes, pool, truth, tmp_path / "dark.tokens")
+    run_config = task.config
+
+    def errors(synthesis: object) -> tuple[float, float]:
+        """Of the reference, and of mean colour of other heads with its fine rows."""
+        latents = torch.cat([codes.w_plus[:1], task.mix(codes.w_plus[1:])])
+        image = synthesis(latents).clamp(-1, 1)
+        colour = (image[1:].mean(dim=(0, 2, 3)) - truth.image[0].mean(dim=(1, 2))).abs().mean()
+        return (image[0] - truth.image[0]).square().mean().item(), colour.item()
+
+    before = errors(generator.synthesis)
+    (path,) = run(task, None, run_config.loop, tmp_path / "run", quiet=True)
+    tokens = read_token_set(path, table=generator.table, fingerprint=generator.fingerprint())
+    packed = pack([tokens], generator.table)
+    tokens = PackedTokens(*(x.expand(6, *x.shape[1:]) for x in packed))
+    after = errors(lambda w_plus: generator.synthesis(w_plus, tokens))
+    assert after[0] < 0.5 * before[0]
+    assert after[1] < 0.6 * before[1]
+    assert task.samples().shape == (3 * 32, 8 * 32, 3)
+
+
+def test_a_mixed_head_has_the_references_fine_rows(
+    generator: Generator, codes: Codes, pool: HeadPool, truth: object, tmp_path: Path
+) -> None:
+    task = one_shot(generator, codes, pool, truth, tmp_path / "dark.tokens")
+    mixed = task.mix(codes.w_plus[1:])
+    assert torch.equal(mixed[:, :4], codes.w_plus[1:, :4])
+    assert torch.equal(mixed[:, 4:], codes.w_plus[:1, 4:].expand(5, -1, -1))
+
+
+def test_starting_from_the_references_tokens(
+    generator: Generator, codes: Codes, pool: HeadPool, truth: object, tmp_path: Path
+) -> None:
+    inputs = (generator, codes, pool, truth, tmp_path / "dark.tokens")
+    task = one_shot(*inputs, start_from_reference=True)
+    started = task.change.synthesize(generator.synthesis, codes.w_plus[:1], PackedTokens())
+    expected = generator.synthesis(codes.w_plus[:1], codes[[0]].tokens)
+    torch.testing.assert_close(started, expected, atol=1e-4, rtol=1e-3)
+    with pytest.raises(UsageError, match="--parameterisation tokens"):
+        one_shot(*inputs, start_from_reference=True, parameterisation="full")
 
 
 def test_the_rate_falls_at_the_end_alone() -> None:
@@ -146,6 +212,10 @@ def test_the_rate_falls_at_the_end_alone() -> None:
     assert learning_rate(0, 100, training) == learning_rate(50, 100, training) == 2.0
     assert learning_rate(75, 100, training) == pytest.approx(1.0)
     assert learning_rate(99, 100, training) < 0.01
+    training = replace(training, lr_end=0.4)
+    assert learning_rate(50, 100, training) == 2.0
+    assert learning_rate(75, 100, training) == pytest.approx(1.2)
+    assert learning_rate(100, 100, training) == pytest.approx(0.4)
 
 
 def test_span() -> None:
