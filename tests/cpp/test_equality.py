@@ -1,0 +1,123 @@
+"""The C++ library gives the pictures that Python gives with the same engine."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rs_runtime.image_io import load_picture
+from rs_runtime.pipeline import Runtime as PythonRuntime
+from rs_runtime.pipeline import load
+from tests.cpp.conftest import BUNDLE, PHOTO, onnxruntime_options, run
+from tests.cpp.library import Library, Runtime
+
+LEVELS = 1  # grey levels that two runs of one engine may differ by
+DOMAINS = ("cartoon", "oil", "sketch")
+
+
+@pytest.fixture(scope="module", params=["openvino", "cpu"])
+def pair(request: pytest.FixtureRequest, library: Library) -> tuple[Runtime, PythonRuntime]:
+    """The demo bundle in C++ and in Python, with one engine and one number of threads."""
+    options = onnxruntime_options() if request.param == "cpu" else {"provider": b"openvino"}
+    python = load(BUNDLE, provider=request.param, threads=1)
+    return library.open_bundle(BUNDLE, **options, threads=1), python
+
+
+@pytest.fixture(scope="module")
+def photo() -> np.ndarray:
+    return load_picture(PHOTO)
+
+
+def difference(one: np.ndarray, other: np.ndarray) -> int:
+    """The largest difference in grey levels."""
+    assert one.shape == other.shape
+    return int(np.abs(one.astype(int) - other).max())
+
+
+def test_bundle_says_the_same_in_both(pair):
+    own, python = pair
+    assert own.domains == python.domains == sorted(DOMAINS)
+    assert own.side == python.manifest.image.size
+    limit = own.library.error_limit(own.handle)
+    assert limit == python.manifest.reconstruction.mse_p99
+
+
+def test_inversion_and_every_domain(pair, photo):
+    own, python = pair
+    inversion = own.invert([photo])
+    expected = python.invert(photo, check=False)
+    assert own.provider == python.provider
+    assert difference(own.synthesize(inversion)[0], expected.reconstruction) <= LEVELS
+    for domain in DOMAINS:
+        drawn = own.synthesize(inversion, [[domain]])[0]
+        assert difference(drawn, expected.synthesize(domain)) <= LEVELS
+        assert difference(drawn, expected.reconstruction) > 50
+    np.testing.assert_allclose(own.errors(inversion), [expected.error], rtol=1e-3)
+
+
+def test_batch_in_which_each_picture_has_its_own_domains(pair, photo):
+    own, python = pair
+    pictures = [photo, photo[:, ::-1].copy(), photo[20:200, 10:180]]
+    mixes = [["sketch=0.6", "oil=0.4"], ([], 0.5), (["cartoon", "cartoon=-0.25"], 0.0)]
+    drawn = own.synthesize(own.invert(pictures), mixes)
+    expected = python.invert(pictures, check=False).synthesize(
+        [["sketch=0.6", "oil=0.4"], [], ["cartoon", "cartoon=-0.25"]],
+        image_strength=[1.0, 0.5, 0.0],
+    )
+    assert difference(drawn, expected) <= LEVELS
+    # A sample alone is what it is in the batch.
+    alone = own.synthesize(own.invert(pictures[2:]), mixes[2:])
+    assert difference(alone[0], drawn[2]) <= LEVELS
+
+
+def test_one_mix_is_for_all_pictures(pair, photo):
+    own, _ = pair
+    inversion = own.invert([photo, photo])
+    one, each = own.synthesize(inversion, [["oil"]]), own.synthesize(inversion, [["oil"]] * 2)
+    np.testing.assert_array_equal(one, each)
+    np.testing.assert_array_equal(one[0], one[1])
+
+
+def test_seeds_are_the_heads_that_they_are_in_python(pair):
+    own, python = pair
+    seeds = [0, 1, 2**32 - 1]
+    expected = python.synth(seeds, [["sketch"], [], ["oil=0.5"]], truncation_psi=0.8)
+    drawn = own.synth(seeds, [["sketch"], [], ["oil=0.5"]], truncation_psi=0.8)
+    assert difference(drawn, expected) <= LEVELS
+    assert difference(drawn[0], drawn[1]) > 50
+
+
+def test_saved_tokens_are_pythons_and_come_back(pair, photo, tmp_path: Path):
+    own, python = pair
+    library = own.library
+    inversion = own.invert([photo])
+    saved, expected = tmp_path / "me.tokens", tmp_path / "python" / "me.tokens"
+    expected.parent.mkdir()
+    library.check(library.save_tokens(inversion, 0, str(saved).encode()))
+    python.invert(photo, check=False).save_tokens(expected)
+    assert own.provider != "openvino" or saved.read_bytes() == expected.read_bytes()
+    python.load_tokens(saved)
+    tokens, strength = own.tokens(str(saved))
+    assert strength == 1 and library.tokens_name(tokens) == b"me"
+    restored = library.made(library.restore, own.handle, tokens)
+    drawn = own.synthesize(restored, [["sketch"]])
+    assert difference(drawn, own.synthesize(inversion, [["sketch"]])) <= LEVELS
+
+
+def test_rows_may_have_gaps(pair, photo):
+    own, _ = pair
+    wide = np.zeros((photo.shape[0], photo.shape[1] + 7, 3), np.uint8)
+    wide[:, : photo.shape[1]] = photo
+    gaps = wide[:, : photo.shape[1]]
+    drawn = [own.synthesize(own.invert([each])) for each in (gaps, photo)]
+    np.testing.assert_array_equal(*drawn)
+
+
+def test_example_program_writes_what_python_draws(build_folder, library, tmp_path: Path):
+    photo = shutil.copy(PHOTO, tmp_path / "photo.jpg")
+    run(build_folder / "examples" / "invert", photo, "--domain", "sketch.tokens", "--threads", 1)
+    drawn = load_picture(tmp_path / "photo.sketch.png")
+    provider = "openvino"  # what auto comes to
+    python = load(BUNDLE, provider=provider, threads=1).invert(photo, check=False)
+    assert difference(drawn, python.synthesize("sketch")) <= LEVELS
