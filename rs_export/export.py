@@ -20,6 +20,7 @@ from rs_export.graphs.refiner import refiner_role
 from rs_export.graphs.role import Arrays, RoleGraph
 from rs_export.graphs.synthesis import synthesis_role
 from rs_export.half import compute_in_half, map_nodes
+from rs_export.intermediate import DOMAIN
 from rs_export.parity import (
     LayerValues,
     Numbers,
@@ -34,7 +35,16 @@ from rs_export.portable import finish, for_one
 from rs_export.precision import has_large_constants, store_fp16
 from rs_export.ranges import Ranges, measure, range_cases
 from rs_export.sources import Parts
-from rs_export.variants import GraphFile, Progress, chosen, label, proven_variants, role_of
+from rs_export.tensorrt_graph import plugin_graph
+from rs_export.variants import (
+    PLUGIN,
+    GraphFile,
+    Progress,
+    chosen,
+    label,
+    proven_variants,
+    role_of,
+)
 from rs_runtime.contracts.manifest import Role
 from rs_runtime.engines.onnxruntime_engine import OnnxRuntimeEngine
 from rs_runtime.roles import choose_variant
@@ -67,6 +77,7 @@ class _Order:
 
     fp16: bool
     target: Target
+    rank: int
     progress: Progress
 
 
@@ -116,7 +127,7 @@ def export_model(
     with _one_thread():
         roles = role_graphs(parts)
         cases = fixed_cases(roles, parts.generator)
-        order = _Order(fp16, target, progress)
+        order = _Order(fp16, target, parts.usual_rank, progress)
         domains = [domain.tokens for domain in parts.domains.values()]
         samples = range_cases(roles, parts.generator, domains)
         exported = {
@@ -152,19 +163,23 @@ def _export_role(
         parity[precision] = _check(role, model, cases, FP16_STORED, layers)
     form = "dense" if refined else "plain"
     files = [GraphFile(f"graphs/{role.name}.onnx", model, precision, form, _batch(model))]
-    if refined and order.fp16 and order.target != "cpu":
-        progress(f"{role.name}: measuring what fp16 has to hold, which takes minutes at full size")
-        half, ranges = _half(intermediate, samples)
-        model = finish(store_fp16(half), role.name)
-        files.insert(0, GraphFile(f"graphs/{role.name}.fp16.onnx", model, "fp16", form, "dynamic"))
-        parity["fp16 ranges"] = ranges.to_json()
-        progress(f"{role.name}: {_in_fp32(ranges)}")
+    if refined and order.target != "cpu":
+        own, measured = _for_gpus(role.name, intermediate, samples, order)
+        files = own + files
+        parity |= measured
     if refined and order.target != "gpu":
         single = for_one(forms.expand(intermediate, forms.cpu))
         model = finish(store_fp16(single) if halves else single, role.name)
         files.insert(0, GraphFile(f"graphs/{role.name}.cpu.onnx", model, precision, "cpu", 1))
         parity["cpu form"] = {"layers": _check_single(model, layers, TOLERANCES[precision])}
-    proven = proven_variants(role, files, cases, bf16=has_large_constants(flat), progress=progress)
+    proven = proven_variants(
+        role,
+        files,
+        cases,
+        bf16=has_large_constants(flat),
+        tensorrt=order.target != "cpu",
+        progress=progress,
+    )
     parity |= {label(variant): {"outputs": numbers} for variant, numbers in proven.items()}
     for file in files:
         progress(f"{role.name}: {file.form} form, {file.model.ByteSize() / 1e6:.2f} MB")
@@ -175,15 +190,32 @@ def _export_role(
     return Exported(role_of(files[-1], tuple(proven)), models, parity, golden)
 
 
-def _half(
-    intermediate: onnx.ModelProto, samples: Iterable[Arrays]
-) -> tuple[onnx.ModelProto, Ranges]:
-    """The synthesis computing in fp16, but for the layers that it could not hold."""
+def _for_gpus(
+    name: str, intermediate: onnx.ModelProto, samples: Iterable[Arrays], order: _Order
+) -> tuple[list[GraphFile], dict[str, Any]]:
+    """The synthesis as TensorRT and, in fp16, ONNX Runtime take it; what fp16 has to hold."""
+    plugins = plugin_graph(intermediate, order.rank)
+    path = f"graphs/{name}.tensorrt.onnx"
+    if not order.fp16:
+        model = finish(plugins, name, domain=DOMAIN)
+        return [GraphFile(path, model, "fp32", PLUGIN, "dynamic")], {}
+    order.progress(f"{name}: measuring what fp16 has to hold, which takes minutes at full size")
     model = forms.expand(intermediate, forms.dense_normalised)
-    nodes = map_nodes(model, forms.refined_convs(intermediate))
+    convs = forms.refined_convs(intermediate)
+    nodes = map_nodes(model, convs)
     ranges = measure(model, nodes, samples)
-    held = {node for node, layer in nodes.items() if layer not in ranges.beyond}
-    return compute_in_half(model, held), ranges
+    order.progress(f"{name}: {_in_fp32(ranges)}")
+
+    def half(model: onnx.ModelProto) -> onnx.ModelProto:
+        layers = map_nodes(model, convs)
+        return compute_in_half(model, {n for n in layers if layers[n] not in ranges.beyond})
+
+    flat, own = finish(store_fp16(half(model)), name), finish(half(plugins), name, domain=DOMAIN)
+    files = [
+        GraphFile(path, own, "fp16", PLUGIN, "dynamic"),
+        GraphFile(f"graphs/{name}.fp16.onnx", flat, "fp16", "dense", "dynamic"),
+    ]
+    return files, {"fp16 ranges": ranges.to_json()}
 
 
 def _proven_providers(exported: dict[str, Exported]) -> list[str]:

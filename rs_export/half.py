@@ -11,6 +11,7 @@ import onnx
 from onnx import TensorProto, numpy_helper
 
 from rs_export.forms import RefinedConv
+from rs_export.plugin_bodies import fp32_inputs
 
 _FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16)
 
@@ -75,10 +76,11 @@ def compute_in_half(model: onnx.ModelProto, nodes: Collection[str]) -> onnx.Mode
         return own
 
     for node in kept:
-        in_half = node.name in nodes
+        in_half, in_single = node.name in nodes, fp32_inputs(node)
         for i, name in enumerate(node.input):
-            if name in floats and (name in halves) != in_half:
-                to = (TensorProto.FLOAT16, "half") if in_half else (TensorProto.FLOAT, "single")
+            half = in_half and i not in in_single
+            if name in floats and (name in halves) != half:
+                to = (TensorProto.FLOAT16, "half") if half else (TensorProto.FLOAT, "single")
                 node.input[i] = as_type(name, *to)
         graph.node.append(node)
     return result

@@ -21,7 +21,7 @@ from rs_export.graphs.role import Arrays
 
 def emulate(model: onnx.ModelProto) -> Callable[[Mapping[str, np.ndarray]], Arrays]:
     """Return what runs a graph this way; its inputs and outputs are arrays by name."""
-    evaluator = ReferenceEvaluator(model, new_ops=[Conv, ConvTranspose, MatMul])
+    evaluator = ReferenceEvaluator(model, new_ops=OPERATORS)
     names = [value.name for value in model.graph.output]
 
     def run(inputs: Mapping[str, np.ndarray]) -> Arrays:
@@ -57,6 +57,17 @@ class Conv(_Summing):
 class ConvTranspose(_Summing):
     def compute(self, operands: list[Tensor], **attributes: Any) -> Tensor:
         return F.conv_transpose2d(*operands, **_geometry(**attributes))
+
+
+class AveragePool(_Summing):
+    def compute(self, operands: list[Tensor], **attributes: Any) -> Tensor:
+        pads, strides = attributes["pads"], attributes["strides"] or 1
+        # Zeros beyond the edge are counted: nothing of ours leaves them out.
+        return F.avg_pool2d(*operands, attributes["kernel_shape"], strides, tuple(pads[:2]))
+
+
+# What NumPy would do slowly, or with sums in fp16.
+OPERATORS = [Conv, ConvTranspose, MatMul, AveragePool]
 
 
 def _geometry(

@@ -60,7 +60,7 @@ def pack(
         layer_table=parts.generator.table,
         image=ImageSpec(parts.generator.table.resolution),
         generator_fingerprint=parts.generator.fingerprint(),
-        rank=max((getattr(n.config, "rank", 0) for n in parts.others.values()), default=0),
+        rank=parts.image_rank,
         roles=roles,
         domains=domains,
         reconstruction=_reconstruction(sources),

@@ -117,6 +117,14 @@ def inputs(dense: bool) -> tuple[str, ...]:
     return ("base", "residual", *rank, "demodulation", "noise", "bias")
 
 
+def fp32_inputs(node: onnx.NodeProto) -> set[int]:
+    """Return the positions of inputs that are fp32 whatever maps are; none for other operators."""
+    if node.domain != DOMAIN:
+        return set()
+    names = inputs(dense=node.op_type.endswith("Dense"))
+    return {names.index("demodulation"), names.index("bias")}
+
+
 def function(geometry: str, dense: bool, opset: int) -> onnx.FunctionProto:
     """Build one operator's function for a model of this opset, 18 to 20.
 

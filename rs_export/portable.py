@@ -24,12 +24,13 @@ _PATHS = re.compile(
 )
 
 
-def finish(model: onnx.ModelProto, role: str) -> onnx.ModelProto:
+def finish(model: onnx.ModelProto, role: str, *, domain: str = "") -> onnx.ModelProto:
     """Return a copy ready to be shipped: IR 9, stripped, labelled, and checked to be flat.
 
     Args:
         model: A model of standard operators.
         role: Its role in the bundle, also the graph's name.
+        domain: Of nodes that are let through, each with a function of its name in the model.
 
     Raises:
         InternalError: The model is not flat or not valid.
@@ -45,14 +46,14 @@ def finish(model: onnx.ModelProto, role: str) -> onnx.ModelProto:
     for item in (*result.graph.node, *result.graph.initializer, *_values(result)):
         item.doc_string = ""
         del item.metadata_props[:]
-    _keep_used(result)
+    _keep_used(result, domain)
     spec = {
         "inputs": [asdict(item) for item in tensor_specs(result.graph.input)],
         "outputs": [asdict(item) for item in tensor_specs(result.graph.output)],
     }
     facts = {"role": role, "spec": canonical_json(spec).decode()}
     onnx.helper.set_model_props(result, facts)
-    check_flat(result)
+    check_flat(result, domain=domain)
     onnx.checker.check_model(result, full_check=True)
     return result
 
@@ -85,8 +86,8 @@ def tensor_specs(values: Iterable[onnx.ValueInfoProto]) -> tuple[TensorSpec, ...
     return tuple(specs)
 
 
-def check_flat(model: onnx.ModelProto) -> None:
-    """Check that a model is flat and carries no source path.
+def check_flat(model: onnx.ModelProto, *, domain: str = "") -> None:
+    """Check that a model is flat, but for functions of `domain`, and carries no source path.
 
     Raises:
         InternalError: Says what is not allowed.
@@ -98,10 +99,15 @@ def check_flat(model: onnx.ModelProto) -> None:
     faults += [
         f"opset {opset.domain or 'onnx'} {opset.version}"
         for opset in model.opset_import
-        if opset.domain or opset.version > MAX_OPSET
+        if opset.domain not in ("", domain) or opset.version > MAX_OPSET
     ]
-    faults += [f"function {function.name}" for function in model.functions]
-    faults += [f"{node.domain}.{node.op_type}" for node in graph.node if node.domain]
+    functions = {function.name for function in model.functions if function.domain == domain}
+    faults += [f.name for f in model.functions if f.name not in functions]
+    faults += [
+        f"{node.domain}.{node.op_type}"
+        for node in graph.node
+        if node.domain and not (node.domain == domain and node.op_type in functions)
+    ]
     graphs = (AttributeProto.GRAPH, AttributeProto.GRAPHS)
     faults += [
         f"subgraph in {node.op_type}"
@@ -137,7 +143,7 @@ def _values(model: onnx.ModelProto) -> Iterator[onnx.ValueInfoProto]:
     yield from model.graph.output
 
 
-def _keep_used(model: onnx.ModelProto) -> None:
+def _keep_used(model: onnx.ModelProto, domain: str) -> None:
     used = {name for node in model.graph.node for name in node.input}
     used |= {value.name for value in model.graph.output}
     kept = [tensor for tensor in model.graph.initializer if tensor.name in used]
@@ -145,6 +151,6 @@ def _keep_used(model: onnx.ModelProto) -> None:
     packed = [numpy_helper.from_array(numpy_helper.to_array(t), t.name) for t in kept]
     del model.graph.initializer[:]
     model.graph.initializer.extend(packed)
-    imported = [opset for opset in model.opset_import if not opset.domain]
+    imported = [opset for opset in model.opset_import if opset.domain in ("", domain)]
     del model.opset_import[:]
     model.opset_import.extend(imported)

@@ -66,6 +66,17 @@ class Parts:
     records: dict[str, dict[str, str]]
     domains: dict[str, Domain]
 
+    @property
+    def image_rank(self) -> int:
+        """Tokens L of an inverted picture; 0 where there are none."""
+        return max((getattr(own.config, "rank", 0) for own in self.others.values()), default=0)
+
+    @property
+    def usual_rank(self) -> int:
+        """Tokens L of a picture of its own in one domain, at least 1."""
+        domains = (domain.tokens.rank for domain in self.domains.values())
+        return max(1, self.image_rank + max(domains, default=0))
+
 
 def find_sources(
     model: str, checkpoints: Sequence[Path] = (), domains: Sequence[Path] = ()

@@ -1,21 +1,23 @@
 """The ways in which a role's files can be run, each proven before a bundle lists it."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import onnx
 
 from rs_export.compare import TOLERANCES
 from rs_export.graphs.role import Arrays, RoleGraph
 from rs_export.half_emulation import emulate
-from rs_export.parity import Numbers, check_role, opened
+from rs_export.parity import Numbers, RunGraph, check_role, opened
 from rs_export.portable import tensor_specs
+from rs_export.tensorrt_graph import for_bodies
 from rs_runtime.contracts.errors import NumericsError
 from rs_runtime.contracts.manifest import Role, Variant
 from rs_runtime.engines.select import Chosen, installed
 from rs_runtime.roles import input_shapes
 
 Progress = Callable[[str], None]
+PLUGIN = "plugin"  # the form of graphs for TensorRT alone
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class GraphFile:
 
     Attributes:
         path: Its place in the bundle.
-        model: Flat ONNX.
+        model: Flat ONNX; in form "plugin" with nodes of the plugin and their functions.
         precision: "fp32", "fp16_stored", or "fp16" for a graph that computes in it.
         form: Form of the refined convolutions, "plain" without any.
         batch: "dynamic", or the one batch that it takes.
@@ -49,18 +51,20 @@ def proven_variants(
     cases: list[Arrays],
     *,
     bf16: bool,
+    tensorrt: bool,
     progress: Progress,
 ) -> dict[Variant, Numbers]:
     """Run every file with every engine that is installed here, and keep what passes.
 
     A graph that computes in fp16 is opened by its engine and run by `half_emulation`: no engine
-    rounds to fp16 on a CPU.
+    rounds to fp16 on a CPU. One for TensorRT is run by ONNX Runtime, functions for plugins.
 
     Args:
         role: Gives the reference values.
         files: Files of the role, the preferred one first, that of a dynamic batch last.
         cases: Inputs to compare on.
         bf16: Whether computing in bf16 may be offered.
+        tensorrt: Whether engines of TensorRT may be built from files without refined layers.
         progress: Is told of what is left out.
 
     Returns:
@@ -70,10 +74,8 @@ def proven_variants(
         NumericsError: A variant, other than in bf16, differs beyond its tolerance.
     """
     proven: dict[Variant, Numbers] = {}
-    for variant, file in _candidates(files, bf16):
-        run = opened(role.name, chosen(role_of(files[-1], (variant,)), variant, file.model))
-        if variant.precision == "fp16":
-            run = emulate(file.model)
+    for variant, file in _candidates(files, bf16, tensorrt):
+        run = _stand_in(role.name, role_of(files[-1], (variant,)), file.model)
         try:
             proven[variant] = check_role(role, run, cases, TOLERANCES[variant.precision])
         except NumericsError as error:
@@ -88,17 +90,33 @@ def chosen(role: Role, variant: Variant, model: onnx.ModelProto) -> Chosen:
     return Chosen(variant, model.SerializeToString(), input_shapes(role, variant))
 
 
+def _stand_in(name: str, role: Role, model: onnx.ModelProto) -> RunGraph:
+    """What runs a role's only variant on a machine without a GPU."""
+    (variant,) = role.variants
+    if variant.engine == "tensorrt":
+        variant, model = replace(variant, engine="onnxruntime"), for_bodies(model)
+    run = opened(name, chosen(role, variant, model))
+    return emulate(model) if variant.precision == "fp16" else run
+
+
 def label(variant: Variant) -> str:
     """How the manifest's `parity` calls a variant."""
     return f"{variant.engine} {variant.precision} {variant.form}"
 
 
-def _candidates(files: list[GraphFile], bf16: bool) -> Iterator[tuple[Variant, GraphFile]]:
-    """OpenVINO takes a role's preferred file for CPUs for one sample, ONNX Runtime takes each."""
+def _candidates(
+    files: list[GraphFile], bf16: bool, tensorrt: bool
+) -> Iterator[tuple[Variant, GraphFile]]:
+    """OpenVINO takes a role's preferred file for CPUs for one sample, ONNX Runtime takes each but
+    those with plugins, TensorRT these; and without any the file of a batched role."""
     found, _ = installed()
-    for file in files:
+    flat = [file for file in files if file.form != PLUGIN]
+    for file in flat:
         yield Variant(file.path, "onnxruntime", file.precision, file.form, file.batch), file
-    first = next(file for file in files if file.precision != "fp16")
+    own = [file for file in files if file.form == PLUGIN or (tensorrt and file.form == "plain")]
+    for file in filter(_is_batched, own):
+        yield Variant(file.path, "tensorrt", file.precision, file.form, file.batch), file
+    first = next(file for file in flat if file.precision != "fp16")
     batch = 1 if first.batch == 1 or _is_batched(first) else "dynamic"
     if "openvino" in found:
         yield Variant(first.path, "openvino", first.precision, first.form, batch), first

@@ -6,7 +6,8 @@ from torch import Tensor
 
 def to_float(image: Tensor) -> Tensor:
     """Turn uint8 [N, H, W, 3] into x / 127.5 - 1, [N, 3, H, W]."""
-    return image.permute(0, 3, 1, 2).float() / 127.5 - 1.0
+    # Cast first: to TensorRT, uint8 is nothing but what a Cast reads.
+    return image.float().permute(0, 3, 1, 2) / 127.5 - 1.0
 
 
 def to_uint8(image: Tensor) -> Tensor:

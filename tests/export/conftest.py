@@ -12,6 +12,7 @@ from rs_export.export import ExportedModel, export_model, role_graphs
 from rs_export.graphs.role import Arrays, TracedRole
 from rs_export.sources import Parts, find_sources, load_parts
 from tests.export.tiny_model import save_checkpoints, short_trunk
+from tests.plugins.conftest import built, host_library  # noqa: F401  fixtures
 
 
 @pytest.fixture(autouse=True)
