@@ -1,0 +1,108 @@
+// Reads files as the library does and says how each was judged, so that tests can hold the verdicts
+// against Python's.
+//
+// One request a line on standard input, one JSON object a line on standard output:
+//   table W_DIM SIDE:CHANNELS ...    sets the layers that token sets must fit; "table" unsets them
+//   fingerprint HEX                  sets the generator that they must be made for
+//   tokens PATH | manifest PATH | bundle PATH | json PATH
+//   picture PATH MAX_PIXELS          also writes the pixels to PATH.rgb
+#include <iostream>
+#include <optional>
+#include <sstream>
+#include <string>
+
+#include "contracts/bundle.h"
+#include "contracts/error.h"
+#include "contracts/files.h"
+#include "contracts/sha256.h"
+#include "contracts/strict_json.h"
+#include "contracts/tokens.h"
+#ifdef REFINESTYLE_PICTURE_FILES
+#include "image_io/image.h"
+#endif
+
+namespace {
+
+using namespace refinestyle;
+
+constexpr std::uint64_t kMaxBytes = 20'000'000;
+
+struct Session {
+  std::optional<LayerTable> table;
+  std::string fingerprint;
+};
+
+Json answer_table(Session& session, std::istringstream& words) {
+  session.table.reset();
+  std::int64_t w_dim, side, width;
+  char colon;
+  if (!(words >> w_dim)) return {};
+  std::map<std::int64_t, std::int64_t> channels;
+  while (words >> side >> colon >> width) channels[side] = width;
+  session.table = LayerTable::from_channels(channels, w_dim);
+  return {{"hash", session.table->hash()}};
+}
+
+Json answer_tokens(const Session& session, const std::string& path) {
+  TokenReader reader;
+  reader.table = session.table ? &*session.table : nullptr;
+  reader.fingerprint = session.fingerprint;
+  const TokenSet set = reader.read(path);
+  return {{"name", set.name}, {"rank", set.rank()}, {"sha256", sha256_hex(encode_token_set(set))}};
+}
+
+Json describe(const Manifest& manifest) {
+  return {{"model", manifest.model},
+          {"files", manifest.files.size()},
+          {"table", manifest.layer_table.hash()}};
+}
+
+Json answer(Session& session, const std::string& line) {
+  std::istringstream words(line);
+  std::string verb, path;
+  words >> verb;
+  if (verb == "table") return answer_table(session, words);
+  words >> path;
+  if (verb == "fingerprint") {
+    session.fingerprint = path;
+    return {};
+  }
+  if (verb == "tokens") return answer_tokens(session, path);
+  if (verb == "bundle") {
+    const Bundle bundle = Bundle::open(path);
+    bundle.verify();
+    return describe(bundle.manifest());
+  }
+  if (verb == "picture") {
+#ifdef REFINESTYLE_PICTURE_FILES
+    PictureLimits limits;
+    words >> limits.max_pixels;
+    const Picture picture = load_picture(path, limits);
+    write_atomic(path + ".rgb", picture.pixels);
+    return {{"width", picture.width}, {"height", picture.height}};
+#else
+    throw Error(Status::kResource, "built without picture files");
+#endif
+  }
+  const Bytes data = read_file(path, kMaxBytes, verb);
+  if (verb == "manifest") return describe(Manifest::from_json(ByteView(data).text(), path));
+  if (verb == "json") return {{"size", parse_json(ByteView(data).text(), path).size()}};
+  throw Error(Status::kUsage, "an unknown request", verb);
+}
+
+}  // namespace
+
+int main() {
+  Session session;
+  for (std::string line; std::getline(std::cin, line);) {
+    Json report;
+    try {
+      report = answer(session, line);
+      report["status"] = 0;
+    } catch (const Error& error) {
+      report = {{"status", static_cast<int>(error.status)}, {"message", error.what()}};
+    }
+    // Messages show paths as they are; one that is not UTF-8 must not end the session.
+    std::cout << report.dump(-1, ' ', true, Json::error_handler_t::replace) << std::endl;
+  }
+}
