@@ -60,15 +60,16 @@ def complete(stages: Iterable[Stage], work: Path, jobs: int = 1) -> Record:
         RefineStyleError: A stage failed; its exit code is the error's. Those that were under way
             beside it are finished and kept, and the same call goes on from there.
     """
-    record = _read_record(work)
+    record = record_of(work)
     for name, kept in _run_all([stage for stage in stages if stage.name not in record], work, jobs):
         # Read again: another process may have run other stages meanwhile.
-        record = _read_record(work) | {name: kept}
+        record = record_of(work) | {name: kept}
         write_atomic(work / "record.json", (json.dumps(record, indent=2) + "\n").encode())
     return record
 
 
-def _read_record(work: Path) -> Record:
+def record_of(work: Path) -> Record:
+    """Read what is kept of the stages that ran in a folder."""
     path = work / "record.json"
     return json.loads(path.read_text()) if path.exists() else {}
 

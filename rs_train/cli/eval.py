@@ -1,4 +1,4 @@
-"""rs-train eval inversion | domains"""
+"""rs-train eval inversion | domains | strips, and the paper's tables"""
 
 import functools
 import inspect
@@ -11,6 +11,7 @@ import click
 
 from rs_runtime.contracts.errors import UsageError
 from rs_runtime.contracts.files import write_atomic
+from rs_train.cli.paper import add_to
 
 if TYPE_CHECKING:
     from rs_train.tables.heldout import HeldOut
@@ -32,6 +33,9 @@ scale [-1, 1], `background MSE` over the renderer's background mask alone."""
 @click.group("eval")
 def command() -> None:
     """Measure inversion and domains on held-out portraits, and write the tables."""
+
+
+add_to(command)
 
 
 class _Subject:
@@ -131,7 +135,7 @@ def inversion(
         inversion_table,
         reconstruction_record,
     )
-    from rs_train.tables.page import write_page
+    from rs_train.tables.page import Result, write_result
 
     models = {"base": (subject.base, None)}
     if control_path is not None:
@@ -150,7 +154,8 @@ def inversion(
         write_atomic(reconstruction_path, (json.dumps(record, indent=2) + "\n").encode())
         click.echo(reconstruction_path)
     about = _INVERSION.format(seed=subject.seed)
-    for path in write_page(out, "inversion", "Inversion", rows, table, about):
+    result = Result(title="Inversion", about=about, rows=rows, table=table)
+    for path in write_result(out, "inversion", result):
         click.echo(path)
 
 
@@ -177,7 +182,7 @@ def domains(
     """
     from rs_train.domains.codes import invert
     from rs_train.tables import domains as tables
-    from rs_train.tables.page import write_page
+    from rs_train.tables.page import Result, write_result
 
     folders = {"ours": tokens_dir, tables.CEILING: ceilings_dir}
     if text_dir is not None:
@@ -197,7 +202,8 @@ def domains(
     table = tables.domains_markdown(rows)
     click.echo(table)
     about = _DOMAINS.format(count=count, seed=subject.seed)
-    for path in write_page(out, "domains", "Domains", rows, table, about):
+    result = Result(title="Domains", about=about, rows=rows, table=table)
+    for path in write_result(out, "domains", result):
         click.echo(path)
 
 

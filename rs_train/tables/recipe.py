@@ -1,11 +1,13 @@
 """The trainings behind the tables: every system at one small budget, and the ablations.
 
 As in the demo's recipe nothing happens here that a user could not type. What the demo trained
-(judges, generator, domains) is taken from its folder; all inverters are trained anew, so that all
-that start from nothing see the same pictures for as many steps, and so do all that refine. Encoders read 64 x 64, half of the generator's side,
-and start from the trunk of the demo's base inverter as the published ones start from ArcFace's.
+(judges, generator, domains) is taken from its folder. All inverters are trained anew, so that all
+that start from nothing see the same pictures for as many steps, and so do all that refine. Encoders
+read 64 x 64, half of the generator's side, and start from the trunk of the demo's base inverter, as
+the published ones start from ArcFace's.
 """
 
+from rs_train.demo_recipe import DOMAINS
 from rs_train.stages import Stage
 
 BASES = ("style_transformer", "psp", "e4e", "restyle")
@@ -33,13 +35,31 @@ _OWN = {"e4e": (*_FIRST, "editing.progressive_from=150", "editing.progressive_ev
 _OWN |= {"restyle": _FIRST[:1]}  # it has no use for samples of known w
 
 
+# Ways to a domain beside the demo's own: what each is shown, and what it writes.
+TEXT, FULL_TEXT = "text tokens", "nada"
+ONE_SHOT, FULL_ONE_SHOT = "one-shot tokens", "goga"
+CEILING = "ceiling"
+WAYS = (TEXT, FULL_TEXT, ONE_SHOT, FULL_ONE_SHOT, CEILING)
+_REFERENCE = "000003.png"  # the one picture that the one-shot ways are shown
+
+
 def checkpoint(name: str) -> str:
     """Where the checkpoint of a row lies in the work folder."""
     return f"models/tables/{name.replace(' ', '-')}.safetensors"
 
 
+def result(way: str, domain: str) -> str:
+    """Where what a way to a domain made lies in the work folder."""
+    suffix = "safetensors" if way in (FULL_TEXT, FULL_ONE_SHOT) else "tokens"
+    return f"models/tables/{way.replace(' ', '-')}-{domain}.{suffix}"
+
+
 def stages() -> list[Stage]:
     """Every training, in an order in which each finds what it reads."""
+    return [*_inverters(), *(stage for name in DOMAINS for stage in _adaptations(name))]
+
+
+def _inverters() -> list[Stage]:
     first = [_inverter(model, model, _OWN.get(model, _FIRST)) for model in (*BASES, "one_stage")]
     second = [_second("two_stage", base) for base in BASES]
     others = [_second(model, "style_transformer") for model in ("hyperstyle", "hfgi")]
@@ -73,3 +93,29 @@ def _inverter(name: str, model: str, settings: tuple[str, ...], *options: str) -
     )
     sets = (part for setting in (*_SETTINGS, *settings) for part in ("--set", setting))
     return Stage(f"table {name}", (*argv, *sets), run=run)
+
+
+def _adaptations(domain: str) -> list[Stage]:
+    text = ("--prompt", DOMAINS[domain], "--clip", "models/clip.safetensors")
+    one = ("--reference", f"data/references-{domain}/{_REFERENCE}")
+    full = ("--parameterisation", "full")
+    pairs = ("--paired", "--references", f"data/pairs-{domain}", "--preset", "demo_ceiling")
+    return [
+        _adaptation(TEXT, domain, *text, "--set", "loop.steps=300"),
+        _adaptation(FULL_TEXT, domain, *text, *full),
+        _adaptation(ONE_SHOT, domain, *one),
+        _adaptation(FULL_ONE_SHOT, domain, *one, *full),
+        _adaptation(CEILING, domain, *pairs, "--set", "loop.steps=300"),
+    ]
+
+
+def _adaptation(way: str, domain: str, *options: str) -> Stage:
+    run = f"runs/table-{way.replace(' ', '-')}-{domain}"
+    argv = (
+        *("domain", "--name", domain, "--run", run, "--out", result(way, domain)),
+        *("--generator", "models/generator.safetensors", "--arcface", "models/arcface.safetensors"),
+        *("--base-inverter", "models/base_inverter.safetensors"),
+        *("--refiner", "models/refiner.safetensors"),
+        *("--portraits", "data/pairs-photo", "--codes", "models/pairs.safetensors"),
+    )
+    return Stage(f"table {way} {domain}", (*argv, *options), run=run)

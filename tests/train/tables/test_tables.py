@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from rs_runtime.contracts.manifest import Reconstruction
 from rs_runtime.contracts.tokens import TokenSet
@@ -14,6 +15,7 @@ from rs_train.domains.codes import Codes, invert
 from rs_train.generator import Generator, GeneratorConfig
 from rs_train.inverters import StyleTransformer, StyleTransformerConfig
 from rs_train.perceptual.metric import MetricConfig, MetricNetwork
+from rs_train.tables.claims import Claim
 from rs_train.tables.domains import (
     CEILING,
     PERFECT,
@@ -31,7 +33,7 @@ from rs_train.tables.inversion import (
     synthesize,
 )
 from rs_train.tables.measure import measure, quantised
-from rs_train.tables.page import write_page
+from rs_train.tables.page import Result, write_result
 
 COUNT = 5
 
@@ -168,8 +170,22 @@ def test_pages(network: MetricNetwork, tmp_path: Path) -> None:
     image = quantised(torch.randn(2, 3, 32, 32))
     row = measure(network, image, image, image, torch.ones(2, 1, 32, 32))
     rows = [replace(row, count=7)]
-    paths = write_page(tmp_path / "new", "name", "Title", rows, "| x |\n", "About.")
+    claims = [Claim("it is small", 0.5, "<=", 0.25), Claim("it is large", 0.5, ">=", 0.25)]
+    result = Result(
+        title="Title",
+        about="About.",
+        rows=rows,
+        table="| x |\n",
+        claims=claims,
+        pictures={"grid": np.zeros((4, 6, 3), np.uint8)},
+    )
+    paths = write_result(tmp_path / "new", "name", result)
     data = json.loads(paths[0].read_text())
     assert data["rows"][0]["count"] == 7
+    assert [claim["holds"] for claim in data["claims"]] == [False, True]
     assert "command" in data["record"]
-    assert paths[1].read_text().startswith("# Title\n\nAbout.\n\n| x |\n")
+    page = paths[1].read_text()
+    assert page.startswith("# Title\n\nAbout.\n\n| x |\n")
+    assert "| it is small | 0.5 ≤ 0.25 | **no** |" in page
+    assert "![grid](name-grid.png)" in page
+    assert Image.open(paths[2]).size == (6, 4)
