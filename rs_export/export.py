@@ -20,7 +20,6 @@ from rs_export.graphs.refiner import refiner_role
 from rs_export.graphs.role import Arrays, RoleGraph
 from rs_export.graphs.synthesis import synthesis_role
 from rs_export.half import compute_in_half, map_nodes
-from rs_export.intermediate import DOMAIN
 from rs_export.parity import (
     LayerValues,
     Numbers,
@@ -31,13 +30,13 @@ from rs_export.parity import (
     layer_values,
     opened,
 )
+from rs_export.plugin_bodies import DOMAIN, FORM
 from rs_export.portable import finish, for_one
 from rs_export.precision import has_large_constants, store_fp16
 from rs_export.ranges import Ranges, measure, range_cases
 from rs_export.sources import Parts
 from rs_export.tensorrt_graph import plugin_graph
 from rs_export.variants import (
-    PLUGIN,
     GraphFile,
     Progress,
     chosen,
@@ -198,7 +197,7 @@ def _for_gpus(
     path = f"graphs/{name}.tensorrt.onnx"
     if not order.fp16:
         model = finish(plugins, name, domain=DOMAIN)
-        return [GraphFile(path, model, "fp32", PLUGIN, "dynamic")], {}
+        return [GraphFile(path, model, "fp32", FORM, "dynamic")], {}
     order.progress(f"{name}: measuring what fp16 has to hold, which takes minutes at full size")
     model = forms.expand(intermediate, forms.dense_normalised)
     convs = forms.refined_convs(intermediate)
@@ -212,7 +211,7 @@ def _for_gpus(
 
     flat, own = finish(store_fp16(half(model)), name), finish(half(plugins), name, domain=DOMAIN)
     files = [
-        GraphFile(path, own, "fp16", PLUGIN, "dynamic"),
+        GraphFile(path, own, "fp16", FORM, "dynamic"),
         GraphFile(f"graphs/{name}.fp16.onnx", flat, "fp16", "dense", "dynamic"),
     ]
     return files, {"fp16 ranges": ranges.to_json()}

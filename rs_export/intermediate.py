@@ -13,11 +13,11 @@ import onnxscript
 import torch
 from torch import Tensor
 
+from rs_export.plugin_bodies import DOMAIN
 from rs_train.generator.refined_conv import Form, refined_conv
 from rs_train.generator.synthesis import SynthesisLayer
 from rs_train.generator.tokens import LayerTokens
 
-DOMAIN = "rs"
 OP_TYPE = "RefinedConv"
 INPUTS = ("x", "weight", "style", "P", "Q", "style_offset", "modulation")
 

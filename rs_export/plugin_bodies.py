@@ -10,8 +10,8 @@ TensorRT looks for the plugin, the bodies make no use.
 import onnx
 from onnx import parser
 
-from rs_export.intermediate import DOMAIN
-
+DOMAIN = "rs"
+FORM = "plugin"  # of files that hold such nodes, in a manifest
 GEOMETRIES = ("Point", "Box", "Up")
 VERSION = "1"  # of the plugins, in a node's plugin_version
 

@@ -39,6 +39,27 @@ def store_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
     return result
 
 
+def restore_fp32(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a copy whose constants are fp32 instead of fp16 with a Cast behind it.
+
+    Undoes `store_fp16` but for the rounding, for parsers that want weights to be constants.
+    """
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    tensors = {tensor.name: tensor for tensor in result.graph.initializer}
+    kept = []
+    for node in result.graph.node:
+        tensor = tensors.get(node.input[0]) if node.op_type == "Cast" else None
+        if tensor is None or tensor.name != f"{node.output[0]}.fp16":
+            kept.append(node)
+            continue
+        wide = numpy_helper.to_array(tensor).astype(np.float32)
+        tensor.CopyFrom(numpy_helper.from_array(wide, node.output[0]))
+    del result.graph.node[:]
+    result.graph.node.extend(kept)
+    return result
+
+
 def has_large_constants(model: onnx.ModelProto) -> bool:
     """Whether `store_fp16` would change anything."""
     return any(_is_stored_half(tensor) for tensor in model.graph.initializer)

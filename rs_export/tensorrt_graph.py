@@ -7,17 +7,13 @@
 all of it with the factors scaled for fp16 (`forms.NORMALISED`). The node carries box filter and
 transposition of the residual, blur, demodulation, noise, bias and activation. It is a plugin where
 `plugins/refined_conv` is registered, and elsewhere the function of its name in the same file.
-
-Which of the two a parser takes when it could take either differs: TensorRT 10.0 to 10.6 the
-function; later ones the plugin, from 10.15 on because nodes have a `plugin_namespace`. So that
-nothing depends on it, `for_plugins` and `for_bodies` leave only one.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 import onnx
-from onnx import inliner, numpy_helper
+from onnx import numpy_helper
 
 from rs_export import plugin_bodies
 from rs_export.forms import (
@@ -29,7 +25,7 @@ from rs_export.forms import (
     function,
     refined_convs,
 )
-from rs_export.intermediate import DOMAIN
+from rs_export.plugin_bodies import DOMAIN
 from rs_runtime.contracts.errors import InternalError
 
 _SHARED = """
@@ -104,19 +100,6 @@ def plugin_graph(intermediate: onnx.ModelProto, rank: int) -> onnx.ModelProto:
     )
     result.opset_import.append(onnx.helper.make_opsetid(DOMAIN, 1))
     return result
-
-
-def for_plugins(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return a copy without functions, of which a parser can make nothing but plugins."""
-    result = onnx.ModelProto()
-    result.CopyFrom(model)
-    del result.functions[:]
-    return result
-
-
-def for_bodies(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return a flat copy in which the functions' bodies stand for their nodes."""
-    return inliner.inline_local_functions(model)
 
 
 def _layer(conv: RefinedConv, epilogue: Epilogue, dense: bool) -> tuple[str, dict[str, np.ndarray]]:

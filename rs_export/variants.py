@@ -9,15 +9,15 @@ from rs_export.compare import TOLERANCES
 from rs_export.graphs.role import Arrays, RoleGraph
 from rs_export.half_emulation import emulate
 from rs_export.parity import Numbers, RunGraph, check_role, opened
+from rs_export.parser_input import for_bodies
+from rs_export.plugin_bodies import FORM
 from rs_export.portable import tensor_specs
-from rs_export.tensorrt_graph import for_bodies
 from rs_runtime.contracts.errors import NumericsError
 from rs_runtime.contracts.manifest import Role, Variant
 from rs_runtime.engines.select import Chosen, installed
 from rs_runtime.roles import input_shapes
 
 Progress = Callable[[str], None]
-PLUGIN = "plugin"  # the form of graphs for TensorRT alone
 
 
 @dataclass(frozen=True)
@@ -110,10 +110,10 @@ def _candidates(
     """OpenVINO takes a role's preferred file for CPUs for one sample, ONNX Runtime takes each but
     those with plugins, TensorRT these; and without any the file of a batched role."""
     found, _ = installed()
-    flat = [file for file in files if file.form != PLUGIN]
+    flat = [file for file in files if file.form != FORM]
     for file in flat:
         yield Variant(file.path, "onnxruntime", file.precision, file.form, file.batch), file
-    own = [file for file in files if file.form == PLUGIN or (tensorrt and file.form == "plain")]
+    own = [file for file in files if file.form == FORM or (tensorrt and file.form == "plain")]
     for file in filter(_is_batched, own):
         yield Variant(file.path, "tensorrt", file.precision, file.form, file.batch), file
     first = next(file for file in flat if file.precision != "fp16")

@@ -12,9 +12,10 @@ from rs_export.half import compute_in_half, map_nodes
 from rs_export.half_emulation import emulate
 from rs_export.intermediate import DOMAIN
 from rs_export.parity import run_graph
+from rs_export.parser_input import for_bodies, for_plugins
 from rs_export.portable import finish
 from rs_export.sources import Parts, find_sources, load_parts
-from rs_export.tensorrt_graph import for_bodies, for_plugins, plugin_graph
+from rs_export.tensorrt_graph import plugin_graph
 from rs_runtime.contracts.errors import InternalError
 from tests.plugins.plugin_nodes import by_kernel, by_plugin, run
 
