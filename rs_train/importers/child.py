@@ -14,7 +14,8 @@ from typing import IO
 from rs_runtime.contracts.errors import MalformedFileError, RefineStyleError, ResourceError
 from rs_runtime.contracts.files import read_descriptor
 from rs_train.importers.answer import write_message
-from rs_train.importers.sniff import Found, recognise
+from rs_train.importers.direction_file import read_direction_file
+from rs_train.importers.sniff import DIRECTION, Found, recognise
 from rs_train.importers.torch_file import read_checkpoint
 
 try:
@@ -34,7 +35,7 @@ _MEMORY_PER_BYTE = 3
 def main() -> None:
     """Read standard input, answer on standard output.
 
-    Arguments of the program: seconds of computing, and a family or "".
+    Arguments of the program: seconds of computing, and a family, `DIRECTION` or "".
     """
     seconds, family = int(sys.argv[1]), sys.argv[2] or None
     answer = os.fdopen(os.dup(1), "wb", buffering=1 << 20)
@@ -62,8 +63,11 @@ def read(descriptor: int, answer: IO[bytes], family: str | None) -> None:
         MemoryError: It takes more than this process may have.
     """
     data = read_descriptor(descriptor, "it", max_bytes=MAX_FILE_BYTES, what="checkpoint")
-    container, root = read_checkpoint(data)
-    found = recognise(root, family)
+    if family == DIRECTION:
+        container, found = read_direction_file(data)
+    else:
+        container, root = read_checkpoint(data)
+        found = recognise(root, family)
     _require_own_data(found, len(data))
     for name, tensor in found.tensors.items():
         values = tensor.array()

@@ -166,7 +166,7 @@ class PersistentObject(Inert):
         self.state = state
 
 
-class _NumpyType(Inert):
+class NumpyType(Inert):
     """`numpy.dtype('f8', ...)`; its state says the byte order, which is little for all we read."""
 
     __slots__ = ("code",)
@@ -222,7 +222,7 @@ def _persistent(meta: object) -> PersistentObject:
 
 def _scalar(kind: object, data: object) -> float | int | bool:
     formats = {"f8": "<d", "f4": "<f", "f2": "<e", "i8": "<q", "i4": "<i", "b1": "?"}
-    if not isinstance(kind, _NumpyType) or kind.code not in formats or not isinstance(data, bytes):
+    if not isinstance(kind, NumpyType) or kind.code not in formats or not isinstance(data, bytes):
         raise MalformedFileError("a NumPy value that is not a number")
     return struct.unpack(formats[kind.code], data)[0]
 
@@ -271,7 +271,7 @@ ALLOWED: dict[tuple[str, str], object] = {
     ("torch._utils", "_rebuild_tensor_v2"): Function(_rebuild_tensor),
     ("torch._utils", "_rebuild_parameter"): Function(_rebuild_parameter),
     ("torch_utils.persistence", "_reconstruct_persistent_obj"): Function(_persistent),
-    ("numpy", "dtype"): Function(_NumpyType),
+    ("numpy", "dtype"): Function(NumpyType),
     ("numpy.core.multiarray", "scalar"): Function(_scalar),
     ("numpy._core.multiarray", "scalar"): Function(_scalar),
     **{("torch", name): StorageType(dtype) for name, dtype in _STORAGES.items()},

@@ -60,7 +60,7 @@ class Extract:
     """The models in a checkpoint, as tensors.
 
     Attributes:
-        family: The project that wrote it, one of `sniff.FAMILIES`.
+        family: The project that wrote it, one of `sniff.FAMILIES`; or `sniff.DIRECTION`.
         container: How it is packed.
         size: Bytes of the file.
         sha256: Of the file.
@@ -81,7 +81,8 @@ def extract(path: Path, family: str | None = None) -> Extract:
 
     Args:
         path: The file.
-        family: Decides between pSp and e4e where the file does not.
+        family: Decides between pSp and e4e where the file does not; `sniff.DIRECTION` reads a file
+            of edit directions instead.
 
     Raises:
         MalformedFileError: Damaged, or no checkpoint of a known project.

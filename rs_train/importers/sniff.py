@@ -9,6 +9,8 @@ from rs_train.importers.inert import PersistentObject, StoredTensor
 
 # Projects that wrap a generator and an encoder in one state dict.
 ENCODER_FAMILIES = ("psp", "e4e", "restyle", "style_transformer")
+# What the reading process is asked for when no model is wanted but a file of edit directions.
+DIRECTION = "direction"
 FAMILIES = ("rosinality", "nvidia", *ENCODER_FAMILIES)
 
 # The options of a training that say something about its weights; the rest is its author's machine.

@@ -19,8 +19,12 @@ _MAX_PICKLE_BYTES = 256 << 20
 _ENCRYPTED = 0x1
 
 
-def read_checkpoint(data: bytes) -> tuple[str, object]:
+def read_checkpoint(data: bytes, names: Names = ALLOWED) -> tuple[str, object]:
     """Read any of the containers.
+
+    Args:
+        data: The whole file.
+        names: What its pickle may name, and the stand-in of each.
 
     Returns:
         The container's name, and its root object: containers, plain values and stand-ins.
@@ -31,11 +35,11 @@ def read_checkpoint(data: bytes) -> tuple[str, object]:
     """
     _refuse_other_kinds(data)
     if data.startswith(b"PK\x03\x04"):
-        return "PyTorch archive", _read_zip(data)
+        return "PyTorch archive", _read_zip(data, names)
     if _is_legacy(data):
-        return "PyTorch stream", _read_legacy(data, ALLOWED)
+        return "PyTorch stream", _read_legacy(data, names)
     stream = io.BytesIO(data)
-    root = load(stream, ALLOWED | {("torch.storage", "_load_from_bytes"): _LOAD_FROM_BYTES})
+    root = load(stream, {**names, ("torch.storage", "_load_from_bytes"): _LOAD_FROM_BYTES})
     _require_end(stream, len(data))
     return "pickle", root
 
@@ -59,7 +63,7 @@ def _refuse_other_kinds(data: bytes) -> None:
 # ------------------------------------------------------------------------------------------- zip
 
 
-def _read_zip(data: bytes) -> object:
+def _read_zip(data: bytes, names: Names) -> object:
     try:
         archive = zipfile.ZipFile(io.BytesIO(data))
     except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
@@ -83,7 +87,7 @@ def _read_zip(data: bytes) -> object:
     if "data.pkl" in records and records["data.pkl"].file_size > _MAX_PICKLE_BYTES:
         raise UnsafeFileError("its pickle is too large for a checkpoint")
     stream = io.BytesIO(read("data.pkl"))
-    root = load(stream, ALLOWED, _storages(lambda key: read(f"data/{key}")))
+    root = load(stream, names, _storages(lambda key: read(f"data/{key}")))
     _require_end(stream, len(stream.getvalue()))
     return root
 

@@ -1,8 +1,9 @@
 """Rendered portraits with their labels, as items for training the judges."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,6 +11,14 @@ from torch import Tensor
 from rs_runtime.contracts.errors import MalformedFileError
 from rs_train.data import ImageFolder, read_labels
 from rs_train.portraits import PARAMETER_NAMES
+
+# What is there or is not, from the categories of a label.
+TRAITS: Mapping[str, Callable[[Mapping[str, Any]], bool]] = {
+    "glasses": lambda own: bool(own["glasses"]),
+    "beard": lambda own: own["beard"] != "none",
+    "bald": lambda own: own["hair"] == "bald",
+    "long_hair": lambda own: own["hair"] in ("bob", "long"),
+}
 
 
 @dataclass(frozen=True)
@@ -21,7 +30,7 @@ class Labels:
         domains: Names of the domains, sorted; `domain` indexes them.
         domain: int64 [N].
         identity: int64 [N], numbered from 0 in order of appearance.
-        attribute_names: Names of the renderer's continuous parameters.
+        attribute_names: Names of the renderer's continuous parameters, then of `TRAITS`.
         attributes: float32 [N, A] in [0, 1].
     """
 
@@ -78,16 +87,17 @@ def _read_rows(rows: list[dict]) -> Labels:
         domains = tuple(sorted({row["domain"] for row in rows}))
         people: dict[int, int] = {}
         identity = [people.setdefault(row["identity"], len(people)) for row in rows]
-        attributes = torch.tensor([row["parameters"] for row in rows], dtype=torch.float32)
-        if attributes.shape != (len(rows), len(PARAMETER_NAMES)):
+        parameters = torch.tensor([row["parameters"] for row in rows], dtype=torch.float32)
+        if parameters.shape != (len(rows), len(PARAMETER_NAMES)):
             raise ValueError("parameters")
+        traits = [[has(row["attributes"]) for has in TRAITS.values()] for row in rows]
         return Labels(
             captions=tuple(str(row["caption"]) for row in rows),
             domains=domains,
             domain=torch.tensor([domains.index(row["domain"]) for row in rows]),
             identity=torch.tensor(identity),
-            attribute_names=PARAMETER_NAMES,
-            attributes=attributes,
+            attribute_names=(*PARAMETER_NAMES, *TRAITS),
+            attributes=torch.cat([parameters, torch.tensor(traits).float()], dim=1),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise MalformedFileError(

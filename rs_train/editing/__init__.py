@@ -1,0 +1,1 @@
+"""Edit directions: those of other projects, and fitting one's own."""
