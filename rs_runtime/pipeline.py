@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ from rs_runtime.contracts.layers import LayerTable
 from rs_runtime.contracts.manifest import EDIT_SUFFIX, Manifest
 from rs_runtime.contracts.tokens import TokenSet, decode_token_set, read_token_set
 from rs_runtime.editing import EditList, edit
-from rs_runtime.engines.base import EngineOptions
+from rs_runtime.engines.base import EngineOptions, Value, as_array
 from rs_runtime.face_finders import BUNDLE, FaceFinder, open_finder
 from rs_runtime.faces import ALL, FaceCrop, FaceWarning, choose_faces
 from rs_runtime.image_io import Picture, load_picture
@@ -268,10 +268,7 @@ class Runtime:
             w_plus, first = found["w_plus"], None
         else:
             w_plus = self._roles.run("base_inverter", image=prepared)["w_plus"]
-            first, first_float = self.synthesize(w_plus)
-            found = {}
-            if self._roles.has("refiner"):
-                found = self._roles.run("refiner", image=prepared, first_inversion=first_float)
+            first, found = self._refine(prepared, w_plus)
         tokens = neutral(len(prepared), self.table)
         if "P" in found:
             tokens = tokens._replace(P=found["P"], Q=found["Q"])
@@ -373,21 +370,34 @@ class Runtime:
         Raises:
             NumericsError: The result is not finite.
         """
-        tokens = neutral(len(w_plus), self.table) if tokens is None else tokens
+        outputs = self._draw(w_plus, neutral(len(w_plus), self.table) if tokens is None else tokens)
+        _require_finite("synthesis", outputs, ("image_float",), "use smaller strengths")
+        return outputs["image"], outputs["image_float"]
+
+    def _refine(
+        self, prepared: NDArray[np.uint8], w_plus: NDArray[np.float32]
+    ) -> tuple[NDArray[np.uint8], dict[str, Any]]:
+        """Draw the first inversion and look at both pictures; no tokens without a refiner."""
+        if not self._roles.has("refiner"):
+            return self.synthesize(w_plus)[0], {}
+        plain = neutral(len(w_plus), self.table)
+        drawn = self._draw(w_plus, plain, keep=("image_float",))
+        found = self._roles.run("refiner", image=prepared, first_inversion=drawn["image_float"])
+        _require_finite("refiner", found, ("P", "Q"), "try another picture or provider")
+        return drawn["image"], found
+
+    def _draw(
+        self, w_plus: NDArray[np.float32], tokens: PackedTokens, keep: Collection[str] = ()
+    ) -> dict[str, Any]:
         # Run in the graph's own pieces, so that a sample of low rank pays for no other's.
         step = self._roles.largest_batch("synthesis")
         pieces = []
         for start in range(0, len(w_plus), step):
             rows = slice(start, start + step)
             own = tokens if step >= len(w_plus) else take(tokens, rows)
-            pieces.append(self._roles.run("synthesis", w_plus=w_plus[rows], **own._asdict()))
-        outputs = {name: _joined([piece[name] for piece in pieces]) for name in pieces[0]}
-        if not np.isfinite(outputs["image_float"]).all():
-            raise NumericsError(
-                "the synthesis gave values that are not finite",
-                hint="use smaller strengths",
-            )
-        return outputs["image"], outputs["image_float"]
+            inputs = {"w_plus": w_plus[rows], **own._asdict()}
+            pieces.append(self._roles.run("synthesis", keep=keep, **inputs))
+        return {name: _joined([piece[name] for piece in pieces]) for name in pieces[0]}
 
     def mixes(self, domains: Any, count: int) -> list[Mix]:
         """One mix for each of ``count`` samples.
@@ -460,5 +470,12 @@ class Runtime:
         return max(self.manifest.image.size, int(self._roles.input_shapes(name)["image"][1]))
 
 
-def _joined(pieces: list[NDArray[Any]]) -> NDArray[Any]:
-    return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+def _joined(pieces: list[Value]) -> Value:
+    if len(pieces) == 1:
+        return pieces[0]
+    return np.concatenate([as_array(piece) for piece in pieces])
+
+
+def _require_finite(role: str, outputs: dict[str, Any], names: Sequence[str], hint: str) -> None:
+    if not all(np.isfinite(outputs[name]).all() for name in names):
+        raise NumericsError(f"the {role} gave values that are not finite", hint=hint)

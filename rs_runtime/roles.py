@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rs_runtime.contracts.bundle import Bundle
 from rs_runtime.contracts.errors import IncompatibleError
 from rs_runtime.contracts.manifest import Role, Variant
-from rs_runtime.engines.base import Engine, EngineOptions
+from rs_runtime.engines.base import Engine, EngineOptions, Value, as_array
 from rs_runtime.engines.select import Chosen, EngineSelection, providers
 
 MAX_BATCH = 8  # pictures in one run, so that memory does not grow with the length of a list
 _EXACT = ("fp32", "fp16_stored")  # stored in whatever way, computed in fp32
 _CPU_PROVIDERS = ("cpu", "openvino", "openvino-bf16")
 _CPU_FORM = "cpu"
+# Roles that a GPU would not make faster: TensorRT has no engines for them, and they run on the CPU.
+_HOST_ROLES = ("preprocess", "mapping")
 _BATCH_SIDE = "N"
 
 
@@ -63,11 +65,13 @@ class RoleRunner:
         _, variant = self._open(name, self._role(name))
         return MAX_BATCH if variant.batch == "dynamic" else int(variant.batch)
 
-    def run(self, name: str, **inputs: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    def run(self, name: str, *, keep: Collection[str] = (), **inputs: Value) -> dict[str, Any]:
         """Runs one role.
 
         Args:
             name: The role.
+            keep: Outputs that only another role reads: those may stay on the device (see
+                ``Engine.run``), unless the batch is run in pieces.
             inputs: By name. Those whose manifest shape begins with "N" share one batch size; a
                 batch larger than the graph or ``MAX_BATCH`` takes is run in pieces.
 
@@ -84,7 +88,8 @@ class RoleRunner:
         count = len(inputs[batched[0]]) if batched and batched[0] in inputs else 1
         step = self.largest_batch(name)
         if count <= step:
-            return engine.run(inputs)
+            return engine.run(inputs, keep)
+        inputs = {key: as_array(value) for key, value in inputs.items()}
         pieces = []
         for start in range(0, count, step):
             rows = slice(start, start + step)
@@ -112,11 +117,12 @@ class RoleRunner:
 
     def _choose(self, name: str, role: Role, provider: str) -> Chosen:
         variant = choose_variant(name, role, provider)
-        return Chosen(variant, self.bundle.read(variant.file), input_shapes(role, variant))
+        graph, shapes = self.bundle.read(variant.file), input_shapes(role, variant)
+        return Chosen(variant, graph, shapes, self.bundle.root)
 
     def _serves(self, provider: str) -> bool:
-        roles = self.bundle.manifest.roles.values()
-        return all(_suitable(role, provider) for role in roles)
+        roles = self.bundle.manifest.roles
+        return all(_suitable(name, role, provider) for name, role in roles.items())
 
 
 def input_shapes(role: Role, variant: Variant) -> dict[str, list[int | str]]:
@@ -132,14 +138,14 @@ def choose_variant(name: str, role: Role, provider: str) -> Variant:
     """The first variant, in the manifest's order of preference, that suits the provider.
 
     Args:
-        name: The role's name, for the message.
+        name: The role's name.
         role: The role.
         provider: A key of ``providers()``.
 
     Raises:
         IncompatibleError: There is none.
     """
-    suitable = _suitable(role, provider)
+    suitable = _suitable(name, role, provider)
     if suitable:
         return suitable[0]
     found = ", ".join(f"{variant.engine} {variant.precision}" for variant in role.variants)
@@ -151,8 +157,10 @@ def choose_variant(name: str, role: Role, provider: str) -> Variant:
     )
 
 
-def _suitable(role: Role, provider: str) -> list[Variant]:
+def _suitable(name: str, role: Role, provider: str) -> list[Variant]:
     """Variants of the provider's engine; computing in fp16 is for GPUs, the CPU form is not."""
+    if provider == "tensorrt" and name in _HOST_ROLES:
+        provider = "cpu"
     engine = providers()[provider]
     own = [variant for variant in role.variants if variant.engine == engine]
     if provider not in _CPU_PROVIDERS:

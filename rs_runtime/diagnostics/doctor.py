@@ -28,14 +28,20 @@ from rs_runtime.contracts.errors import (
 )
 from rs_runtime.contracts.manifest import Variant
 from rs_runtime.engines.base import EngineOptions
-from rs_runtime.engines.select import Chosen, installed, open_engine, providers
+from rs_runtime.engines.select import (
+    Chosen,
+    installed,
+    open_engine,
+    providers,
+    tensorrt_machine,
+)
 from rs_runtime.roles import RoleRunner, choose_variant
 
 State = Literal["ok", "absent", "problem"]
 
 PACKAGES = (
     *("numpy", "opencv-python-headless", "pillow", "safetensors", "click"),
-    *("onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt"),
+    *("onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "cuda-bindings"),
 )
 # Wheels that write the same folder: with two of them installed, parts of both are on disk.
 _OVERWRITING = (
@@ -123,6 +129,10 @@ def _engines() -> Iterator[tuple[Finding, str]]:
         if provider not in built:
             detail = missing.get(engine, f"the installed {engine} or this machine has it not")
             yield Finding(subject, "absent", detail), provider
+            continue
+        if engine == "tensorrt":
+            detail = f"{tensorrt_machine()}; the bundle's self-test runs its engines"
+            yield Finding(subject, "ok", detail), provider
             continue
         precision = "bf16" if provider == "openvino-bf16" else "fp32"
         variant = Variant("one.onnx", engine, precision, "plain", "dynamic")

@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
+import numpy as np
 from numpy.typing import NDArray
+
+
+class Resident(Protocol):
+    """A value in a device's memory."""
+
+    def numpy(self) -> NDArray[Any]:
+        """Copies it to the host."""
+        ...
+
+
+Value: TypeAlias = NDArray[Any] | Resident
+
+
+def as_array(value: Value) -> NDArray[Any]:
+    """The value on the host."""
+    return value if isinstance(value, np.ndarray) else value.numpy()
 
 
 class Engine(Protocol):
@@ -18,14 +35,16 @@ class Engine(Protocol):
 
     provider: str
 
-    def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    def run(self, inputs: Mapping[str, Value], keep: Collection[str] = ()) -> dict[str, Any]:
         """Runs the graph once.
 
         Args:
             inputs: Every input of the graph by name.
+            keep: Outputs that nothing but another graph of the same provider reads. They may stay
+                on the device, as ``Resident``; an engine may return arrays all the same.
 
         Returns:
-            Every output of the graph by name.
+            Every output of the graph by name, arrays but for those that are kept.
 
         Raises:
             IncompatibleError: The graph does not take these inputs.

@@ -1,7 +1,8 @@
 """ONNX Runtime as an engine: graphs from bytes, strict providers, runs that Ctrl-C can stop.
 
 Observed of ONNX Runtime 1.31 and answered here: a provider that is missing or fails to start is
-replaced by the CPU with no more than a warning; Ctrl-C waits until a run ends; a file given by
+replaced by the CPU with no more than a warning, and so is each operator that a provider does not
+have; Ctrl-C waits until a run ends; a file given by
 path is mapped and may change under a session; error texts carry full paths and source lines, and
 not every failure has one of its own exception classes.
 """
@@ -11,13 +12,14 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rs_runtime.contracts.errors import IncompatibleError, RefineStyleError, ResourceError
+from rs_runtime.engines.base import Value, as_array
 
 # Short name -> ONNX Runtime's name.
 PROVIDERS = {
@@ -26,10 +28,21 @@ PROVIDERS = {
     "directml": "DmlExecutionProvider",
     "coreml": "CoreMLExecutionProvider",
     "cpu": "CPUExecutionProvider",
-    "tensorrt": "TensorrtExecutionProvider",
 }
-# What a provider needs behind it: parts of a graph that it does not take go there.
-_BEHIND = {"tensorrt": ("cuda", "cpu"), "cpu": ()}
+# Where outputs of a provider can stay; what has no memory of its own is run on arrays.
+_DEVICES = {"cuda": "cuda"}
+# Heuristic: the default searches for the fastest convolution anew at every shape, and a domain's
+# rank is a shape. TF32 keeps 10 bits where the bundle's numbers are those of fp32.
+_OPTIONS = {
+    "cuda": {
+        "cudnn_conv_algo_search": "HEURISTIC",
+        "arena_extend_strategy": "kSameAsRequested",
+        "use_tf32": "0",
+    }
+}
+# Operators that must not be left to the CPU. Arithmetic of shapes always is, on purpose, which is
+# why `session.disable_cpu_ep_fallback` would refuse our graphs.
+_WORK = {"Conv", "ConvTranspose", "MatMul", "Gemm", "AveragePool"}
 _PATH = re.compile(r"(?:[A-Za-z]:)?(?:[/\\][^\s/\\:'\"]+){2,}")
 _PREFIX = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
 _MEMORY = ("bad_alloc", "failed to allocate", "out of memory", "memory allocation")
@@ -82,8 +95,11 @@ class OnnxRuntimeEngine:
         options.add_session_config_entry("session.load_model_format", "ONNX")
         if threads is not None:
             options.intra_op_num_threads = threads
-        names = [PROVIDERS[name] for name in (provider, *_BEHIND.get(provider, ("cpu",)))]
-        if provider in ("cuda", "tensorrt") and hasattr(library, "preload_dlls"):
+        if provider != "cpu":
+            options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+        behind = [] if provider == "cpu" else [PROVIDERS["cpu"]]
+        names = [(PROVIDERS[provider], _OPTIONS.get(provider, {})), *behind]
+        if provider == "cuda" and hasattr(library, "preload_dlls"):
             library.preload_dlls()
         try:
             session = library.InferenceSession(graph, options, providers=names, enable_fallback=0)
@@ -91,14 +107,17 @@ class OnnxRuntimeEngine:
             raise _opening_failed(library, label, provider, error) from error
         if PROVIDERS[provider] not in session.get_providers():
             raise _did_not_start(provider, "ONNX Runtime fell back to another provider")
+        if provider != "cpu":
+            _require_work(session, label, provider)
         self.label = label
         self.provider = provider
+        self._device = _DEVICES.get(provider)
         self._session = session
         self._inputs = {value.name: value for value in session.get_inputs()}
         self._outputs = [value.name for value in session.get_outputs()]
         self._new_run_options = library.RunOptions
 
-    def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    def run(self, inputs: Mapping[str, Value], keep: Collection[str] = ()) -> dict[str, Any]:
         """Runs the graph once; see ``Engine.run``."""
         if set(inputs) != set(self._inputs):
             raise IncompatibleError(
@@ -106,17 +125,57 @@ class OnnxRuntimeEngine:
                 found=", ".join(sorted(self._inputs)),
                 expected=", ".join(sorted(inputs)),
             )
-        feeds = {name: np.ascontiguousarray(value) for name, value in inputs.items()}
         options = self._new_run_options()
         options.log_severity_level = 4
+        run = self._run_on_arrays if self._device is None else self._run_bound
         try:
             values = _interruptible(
-                lambda: self._session.run(self._outputs, feeds, options),
+                lambda: run(inputs, keep, options),
                 lambda: setattr(options, "terminate", True),
             )
         except Exception as error:
             raise _running_failed(self.label, error) from error
         return dict(zip(self._outputs, values, strict=True))
+
+    def _run_on_arrays(
+        self, inputs: Mapping[str, Value], keep: Collection[str], options: Any
+    ) -> list[NDArray[Any]]:
+        feeds = {name: np.ascontiguousarray(as_array(value)) for name, value in inputs.items()}
+        return self._session.run(self._outputs, feeds, options)
+
+    def _run_bound(
+        self, inputs: Mapping[str, Value], keep: Collection[str], options: Any
+    ) -> list[Value]:
+        """Runs with inputs that may be on the device and outputs that may stay there."""
+        binding = self._session.io_binding()
+        for name, value in inputs.items():
+            if isinstance(value, np.ndarray):
+                binding.bind_cpu_input(name, np.ascontiguousarray(value))
+            else:
+                binding.bind_ortvalue_input(name, value)
+        for name in self._outputs:
+            binding.bind_output(name, self._device if name in keep else "cpu")
+        self._session.run_with_iobinding(binding, options)
+        values = zip(self._outputs, binding.get_outputs(), strict=True)
+        return [value if name in keep else value.numpy() for name, value in values]
+
+
+def _require_work(session: Any, label: str, provider: str) -> None:
+    """Refuse a session that leaves more to the CPU than the arithmetic of shapes."""
+    if not hasattr(session, "get_provider_graph_assignment_info"):
+        return  # older than the record of what runs where
+    on_cpu = {
+        node.op_type
+        for part in session.get_provider_graph_assignment_info()
+        if part.ep_name == PROVIDERS["cpu"]
+        for node in part.get_nodes()
+    }
+    if on_cpu & _WORK:
+        raise ResourceError(
+            f"provider {provider!r} would leave parts of the graph {label!r} to the CPU",
+            found=", ".join(sorted(on_cpu & _WORK)),
+            hint="update ONNX Runtime, or use --provider auto",
+        )
 
 
 def require_built(provider: str) -> None:
@@ -154,7 +213,7 @@ def _interruptible(work: Any, stop: Any) -> Any:
 
 
 def _absent(provider: str, built: list[str]) -> ResourceError:
-    if provider in ("cuda", "tensorrt"):
+    if provider == "cuda":
         hint = (
             'pip uninstall -y onnxruntime && pip install ".[gpu]" in the project\'s folder '
             "(with an NVIDIA driver)"

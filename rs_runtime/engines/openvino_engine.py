@@ -12,7 +12,7 @@ import contextlib
 import functools
 import queue
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -124,7 +124,9 @@ class OpenVinoEngine:
         self._outputs = [port.any_name for port in compiled.outputs]
         self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
-    def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    def run(
+        self, inputs: Mapping[str, NDArray[Any]], keep: Collection[str] = ()
+    ) -> dict[str, NDArray[Any]]:
         """Runs the graph once; see ``Engine.run``. Threads run side by side."""
         feeds = self._checked(inputs)
         request = self._request()

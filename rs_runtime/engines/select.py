@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from rs_runtime.contracts.errors import ResourceError, UsageError
@@ -18,9 +19,11 @@ _log = logging.getLogger("rs_runtime")
 _MODULES = {
     "onnxruntime": "rs_runtime.engines.onnxruntime_engine",
     "openvino": "rs_runtime.engines.openvino_engine",
+    "tensorrt": "rs_runtime.engines.tensorrt_engine",
 }
-# Fastest first. Those that compute in less than fp32, or compile for minutes, go by name only.
+# Fastest first. What computes in bf16, or runs files that were built apart, goes by name only.
 _AUTO_ORDER = ("cuda", "rocm", "directml", "coreml", "openvino", "cpu")
+_AUTO_ENGINES = ("onnxruntime", "openvino")
 _INSTALL = 'pip install ".[cpu]" or ".[openvino]" in the project\'s folder'
 
 
@@ -30,6 +33,7 @@ class Chosen(NamedTuple):
     variant: Variant
     graph: bytes
     shapes: Mapping[str, Sequence[int | str]]  # of its inputs
+    bundle: Path | None = None  # the graph's, beside which built engines lie
 
 
 def providers() -> dict[str, str]:
@@ -37,15 +41,26 @@ def providers() -> dict[str, str]:
     return {name: engine for engine in _MODULES for name in _module(engine).PROVIDERS}
 
 
-def installed() -> tuple[list[str], dict[str, str]]:
+def installed(engines: Iterable[str] = tuple(_MODULES)) -> tuple[list[str], dict[str, str]]:
     """Providers whose engine is installed, and for each other engine why it is not usable."""
     found, missing = [], {}
-    for engine in _MODULES:
+    for engine in engines:
         try:
             found += _module(engine).available_providers()
         except ResourceError as error:
             missing[engine] = error.what
     return found, missing
+
+
+def tensorrt_machine() -> str:
+    """What TensorRT would run on, in a line.
+
+    Raises:
+        ResourceError: TensorRT or a GPU is missing.
+    """
+    own = _module("tensorrt").this_machine()
+    gpu = f"{own.gpu} ({own.compute_capability})"
+    return f"TensorRT {own.tensorrt} on {gpu}, driver for CUDA {own.cuda_driver}"
 
 
 def open_engine(provider: str, label: str, chosen: Chosen, threads: int | None = None) -> Engine:
@@ -56,11 +71,15 @@ def open_engine(provider: str, label: str, chosen: Chosen, threads: int | None =
         IncompatibleError: The engine refuses the graph.
     """
     module = _module(chosen.variant.engine)
+    if chosen.variant.engine == "tensorrt":
+        return module.TensorRtEngine(label, chosen.graph, chosen.bundle)
     if chosen.variant.engine == "openvino":
         # A role that bf16 would spoil has no such variant, and is computed in fp32.
         own = "openvino-bf16" if chosen.variant.precision == "bf16" else "openvino"
         return module.OpenVinoEngine(label, chosen.graph, own, threads, chosen.shapes)
-    return module.OnnxRuntimeEngine(label, chosen.graph, provider, threads)
+    # TensorRT is given no engines for what is too small to gain by them.
+    own = provider if provider in module.PROVIDERS else "cpu"
+    return module.OnnxRuntimeEngine(label, chosen.graph, own, threads)
 
 
 class EngineSelection:
@@ -98,7 +117,7 @@ class EngineSelection:
         if self.provider is not None:
             _module(known[self.provider]).require_built(self.provider)
             return
-        self._built, self._missing = installed()
+        self._built, self._missing = installed(_AUTO_ENGINES)
         if not self._built:
             raise ResourceError(
                 "no engine is installed", found="; ".join(self._missing.values()), hint=_INSTALL

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -14,7 +15,7 @@ from onnx import TensorProto, helper, parser
 from rs_runtime.contracts.errors import IncompatibleError, ResourceError, UsageError
 from rs_runtime.contracts.manifest import Variant
 from rs_runtime.engines import onnxruntime_engine, openvino_engine
-from rs_runtime.engines.base import EngineOptions
+from rs_runtime.engines.base import EngineOptions, as_array
 from rs_runtime.engines.onnxruntime_engine import OnnxRuntimeEngine
 from rs_runtime.engines.select import Chosen, EngineSelection
 
@@ -119,7 +120,7 @@ def test_a_model_cannot_switch_profiling_on(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("provider", ["cuda", "tensorrt", "coreml"])
+@pytest.mark.parametrize("provider", ["cuda", "rocm", "coreml"])
 def test_a_named_provider_that_is_absent_is_an_error(provider, monkeypatch):
     monkeypatch.setattr(onnxruntime_engine, "available_providers", lambda: ["cpu"])
     with pytest.raises(ResourceError) as refusal:
@@ -135,6 +136,63 @@ def test_a_named_provider_that_does_not_start_is_an_error(monkeypatch):
     monkeypatch.setattr("onnxruntime.InferenceSession.get_providers", lambda self: ["Other"])
     with pytest.raises(ResourceError, match="did not start"):
         selection_of("cuda").open("double", doubling)
+
+
+@pytest.fixture
+def bound(monkeypatch):
+    """The engine as on a GPU, with the host's memory for the device's."""
+    monkeypatch.setitem(onnxruntime_engine._DEVICES, "cpu", "cpu")
+    return OnnxRuntimeEngine("double", DOUBLE, "cpu", threads=1)
+
+
+def test_bound_inputs_and_outputs_give_the_same(bound):
+    shift = np.ones_like(X)
+    expected = OnnxRuntimeEngine("double", DOUBLE, "cpu", threads=1).run({"x": X, "shift": shift})
+    outputs = bound.run({"shift": shift[::-1], "x": np.asfortranarray(X)})
+    for name in ("y", "z"):
+        np.testing.assert_array_equal(outputs[name], expected[name])
+    for bad in (X[:, :1], X.astype(np.int32), X[0]):
+        with pytest.raises(IncompatibleError, match="cannot run the graph 'double'"):
+            bound.run({"x": bad, "shift": X})
+
+
+def test_a_kept_output_goes_from_graph_to_graph_on_the_device(bound):
+    first = bound.run({"x": X, "shift": X}, keep=("y",))
+    assert isinstance(first["z"], np.ndarray) and not isinstance(first["y"], np.ndarray)
+    second = bound.run({"x": first["y"], "shift": X}, keep=("y",))
+    np.testing.assert_array_equal(as_array(second["y"]), 4 * X)
+    np.testing.assert_array_equal(second["z"], 5 * X)
+    # An engine without memory of its own gives arrays and takes what another one kept.
+    plain = OnnxRuntimeEngine("double", DOUBLE, "cpu", threads=1)
+    outputs = plain.run({"x": first["y"], "shift": X}, keep=("y",))
+    np.testing.assert_array_equal(outputs["y"], 4 * X)
+
+
+def test_a_provider_that_leaves_the_work_to_the_cpu_is_refused():
+    def session(op_types):
+        nodes = [SimpleNamespace(op_type=op_type) for op_type in op_types]
+        part = SimpleNamespace(ep_name="CPUExecutionProvider", get_nodes=lambda: nodes)
+        return SimpleNamespace(get_provider_graph_assignment_info=lambda: [part])
+
+    onnxruntime_engine._require_work(session(["Shape", "Slice", "Concat"]), "synthesis", "cuda")
+    with pytest.raises(ResourceError, match="leave parts of the graph 'synthesis' to the CPU"):
+        onnxruntime_engine._require_work(session(["Shape", "Conv"]), "synthesis", "cuda")
+
+
+def test_onnx_runtime_says_what_runs_where():
+    """The record that the refusal above relies on."""
+    ort = pytest.importorskip("onnxruntime")
+    if not hasattr(ort.InferenceSession, "get_provider_graph_assignment_info"):
+        pytest.skip("this ONNX Runtime keeps no such record")
+    options = ort.SessionOptions()
+    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    session = ort.InferenceSession(DOUBLE, options, providers=["CPUExecutionProvider"])
+    found = {
+        (part.ep_name, node.op_type)
+        for part in session.get_provider_graph_assignment_info()
+        for node in part.get_nodes()
+    }
+    assert found == {("CPUExecutionProvider", "Add")}
 
 
 def test_auto_says_what_it_chose_and_why(monkeypatch, without_openvino):
