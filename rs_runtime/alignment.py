@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-_FEATHER = 0.35  # part of the half side over which a pasted crop fades out
-_CORNERS = 6.0  # exponent of the superellipse that it fades along; 2 is a circle
+_FEATHER = 0.22  # part of the half side over which a pasted crop fades out
+_CORNERS = 2.6  # exponent of the superellipse that it fades along; 2 is a circle
 _MARGIN = 3  # pixels that interpolation looks beyond a region
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rs_runtime.cli._faces import FaceOptions, face_options
 from rs_runtime.cli._options import (
     Chosen,
     RuntimeOptions,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from rs_runtime.face_finders import FaceFinder
     from rs_runtime.inversion import Inversion
     from rs_runtime.pipeline import Runtime
 
@@ -45,6 +47,7 @@ class _Result:
     tokens: str | None = None
     provider: str | None = None
     reconstruction_error: float | None = None
+    faces: list[list[list[float]]] | None = None
     warning: str | None = None
     failure: str | None = None
     exit_code: int = 0
@@ -55,6 +58,7 @@ class _Result:
 @domain_option
 @edit_option
 @out_option("<stem>.<domain>.png beside each photo, or in a folder <domain> inside a folder")
+@face_options
 @click.option(
     "--strip/--no-strip",
     default=True,
@@ -80,6 +84,7 @@ def command(
     domains: tuple[str, ...],
     edits: tuple[str, ...],
     out: str | None,
+    faces: FaceOptions,
     strip: bool,
     image_strength: float,
     save_tokens: str | None,
@@ -92,6 +97,7 @@ def command(
     rs-run invert *.jpg -d sketch=0.6 -d oil=0.4 --out results/
     rs-run invert photo.jpg --edit smile=1.5 --domain sketch
     rs-run invert folder/ --domain sketch
+    rs-run invert party.jpg --align bundle --face all --paste-back --domain sketch
     """
     from rs_runtime.image_io import refuse_overwriting
 
@@ -106,8 +112,11 @@ def command(
     if save_tokens is not None:
         if len(files) > 1:
             raise UsageError("--save-tokens keeps one photo", found=f"{len(files)} photos")
+        if faces.face == "all":
+            raise UsageError("--save-tokens keeps one face", hint="choose it with --face N")
         refuse_overwriting(Path(save_tokens), [*files, *chosen.files])
-    work = _Work(runtime, chosen, files, strip, image_strength, save_tokens)
+    finder = faces.open(runtime)
+    work = _Work(runtime, chosen, files, faces, finder, strip, image_strength, save_tokens)
     results = _run(work, [_Result(own, str(to)) for own, to in zip(files, outputs, strict=True)])
     if options.as_json:
         write_json([asdict(result) for result in results])
@@ -157,6 +166,8 @@ class _Work:
     runtime: Runtime
     chosen: Chosen
     photos: Sequence[str]
+    faces: FaceOptions
+    finder: FaceFinder | None
     strip: bool
     image_strength: float
     save_tokens: str | None
@@ -195,14 +206,27 @@ class _Drawn:
 
 
 def _invert(work: _Work, photo: NDArray[np.uint8], result: _Result) -> _Drawn:
-    inversion = work.runtime.invert(photo, check=False)
+    cropped = work.faces.crops(work.runtime, work.finder, photo, result.input)
+    inversion = work.runtime.invert(cropped, check=False)
     picture = inversion.synthesize(
         work.chosen.domains, edits=work.chosen.edits, image_strength=work.image_strength
     )
     result.provider = work.runtime.provider
-    result.reconstruction_error = float(inversion.error)
-    result.warning = inversion.warnings[0]
-    return _Drawn(inversion, picture, _strip(work, inversion, picture) if work.strip else None)
+    result.reconstruction_error = float(inversion.error.max())
+    result.faces = [crop.face.points.round(1).tolist() for crop in inversion.crops if crop] or None
+    result.warning = "; ".join(_warnings(inversion)) or None
+    strip = _strip(work, inversion, picture) if work.strip else None
+    whole = inversion.paste_back(picture) if work.faces.paste_back else picture
+    return _Drawn(inversion, whole, strip)
+
+
+def _warnings(inversion: Inversion) -> list[str]:
+    """What is to be said of the faces, then of their reconstructions."""
+    notes = [note for crop in inversion.crops if crop for note in crop.notes]
+    for number, warning in enumerate(inversion.warnings, 1):
+        if warning is not None:
+            notes.append(warning if inversion.single else f"face {number}: {warning}")
+    return notes
 
 
 def _write(work: _Work, result: _Result, drawn: _Drawn) -> None:
@@ -218,7 +242,8 @@ def _write(work: _Work, result: _Result, drawn: _Drawn) -> None:
 
 
 def _strip(work: _Work, inversion: Inversion, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    from rs_runtime.diagnostics.sheet import strip
+    """The steps side by side, a row for each face."""
+    from rs_runtime.diagnostics.sheet import sheet
 
     panels = [("input", inversion.input), ("first inversion", inversion.first_inversion)]
     refined = _REFINED_CAPTION.get(work.runtime.manifest.model)
@@ -227,7 +252,11 @@ def _strip(work: _Work, inversion: Inversion, picture: NDArray[np.uint8]) -> NDA
     if work.chosen.label or work.image_strength != 1:
         own = "" if work.image_strength == 1 else f"image={work.image_strength:g} "
         panels.append((f"{own}{work.chosen.label}".strip(), picture))
-    return strip(panels)
+    if inversion.single:
+        return sheet([panels])
+    return sheet(
+        [[(caption, batch[n]) for caption, batch in panels] for n in range(len(inversion))]
+    )
 
 
 def _report(results: Sequence[_Result], runtime: Runtime) -> None:

@@ -46,7 +46,8 @@ def make_cut_out(
     image: np.ndarray, background: np.ndarray, face: np.ndarray, points: np.ndarray
 ) -> CutOut:
     """Cuts a person out of uint8 [S, S, 3] by bool masks [S, S]; points are float32 [5, 2]."""
-    alpha = cv2.GaussianBlur((~background).astype(np.float32), (0, 0), _SOFTEN)
+    blurred = cv2.GaussianBlur((~background).astype(np.float32), (0, 0), _SOFTEN)
+    alpha = np.clip(2 * blurred - 1, 0, 1)  # inside the edge, whose pixels show the background
     alpha[-1] = alpha[-2]  # the blur mirrors at the bottom, where the body goes on
     layer = np.concatenate([image * alpha[..., None], 255 * alpha[..., None]], axis=2)
     return CutOut(np.rint(layer).astype(np.uint8), points, face)
