@@ -22,6 +22,7 @@ from rs_runtime.contracts.bundle import (
 )
 from rs_runtime.contracts.errors import UsageError
 from rs_runtime.contracts.image_spec import ImageSpec
+from rs_runtime.contracts.manifest import EDIT_SUFFIX, EDITS_FOLDER
 
 _TOOLS = ("torch", "onnx", "onnxscript", "onnxruntime", "openvino", "numpy")
 _LEAST_LIMIT = 1e-3
@@ -35,7 +36,7 @@ def pack(
     Args:
         path: Its folder; an older bundle there is replaced at the end.
         sources: Where the parts come from; gives the reconstruction.
-        parts: The networks and domains.
+        parts: The networks, domains and edits.
         exported: Graphs and proofs.
         command: The command to keep in the record, without paths.
 
@@ -51,6 +52,7 @@ def pack(
         golden.append(_golden(name, role, contents))
     licences = {part: record["licence"] for part, record in parts.records.items()}
     domains = _domains(parts, contents, licences)
+    _add_edits(parts, contents, licences)
     proofs: dict[str, Any] = {name: role.parity for name, role in exported.roles.items()}
     if exported.flow:
         proofs["inversion"] = exported.flow
@@ -102,6 +104,12 @@ def _domains(parts: Parts, contents: dict[str, bytes], licences: dict[str, str])
         contents[paths[name]] = domain.data
         licences[f"domain {name}"] = domain.tokens.licence
     return paths
+
+
+def _add_edits(parts: Parts, contents: dict[str, bytes], licences: dict[str, str]) -> None:
+    for name, edit in parts.edits.items():
+        contents[f"{EDITS_FOLDER}{name}{EDIT_SUFFIX}"] = edit.data
+        licences[f"edit {name}"] = edit.direction.licence
 
 
 def _reconstruction(sources: Sources) -> Reconstruction | None:

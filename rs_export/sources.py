@@ -8,6 +8,11 @@ from typing import Any
 from torch import nn
 
 from rs_export.models import MODELS, PART_OF_KIND
+from rs_runtime.contracts.directions import (
+    MAX_DIRECTION_FILE_BYTES,
+    Direction,
+    decode_direction,
+)
 from rs_runtime.contracts.errors import (
     IncompatibleError,
     MalformedFileError,
@@ -15,6 +20,7 @@ from rs_runtime.contracts.errors import (
     UsageError,
 )
 from rs_runtime.contracts.files import read_file, sha256_hex
+from rs_runtime.contracts.manifest import EDIT_SUFFIX
 from rs_runtime.contracts.strict_json import parse_json
 from rs_runtime.contracts.tokens import MAX_TOKEN_FILE_BYTES, TokenSet, decode_token_set
 from rs_train.checkpoint import load_model, read_record
@@ -33,12 +39,14 @@ class Sources:
         model: A key of `MODELS`.
         checkpoints: Path by part.
         domains: Token sets to ship.
+        edits: Directions to ship.
         reconstruction: How well held-out pictures are reconstructed, as the manifest wants it.
     """
 
     model: str
     checkpoints: dict[str, Path]
     domains: tuple[Path, ...]
+    edits: tuple[Path, ...]
     reconstruction: dict[str, Any] | None
 
 
@@ -51,6 +59,14 @@ class Domain:
 
 
 @dataclass(frozen=True)
+class Edit:
+    """An edit's file as it will be shipped, and what is in it."""
+
+    data: bytes
+    direction: Direction
+
+
+@dataclass(frozen=True)
 class Parts:
     """The loaded networks of one model.
 
@@ -59,12 +75,14 @@ class Parts:
         others: The other parts by name.
         records: {"sha256", "kind", "licence"} by part.
         domains: By name.
+        edits: By name.
     """
 
     generator: Generator
     others: dict[str, nn.Module]
     records: dict[str, dict[str, str]]
     domains: dict[str, Domain]
+    edits: dict[str, Edit]
 
     @property
     def image_rank(self) -> int:
@@ -85,8 +103,8 @@ def find_sources(
 
     Args:
         model: A key of `MODELS`.
-        checkpoints: Checkpoints, or folders with `<part>.safetensors`, `domains/*.tokens` and
-            `reconstruction.json`; later ones win. Empty for the demo's.
+        checkpoints: Checkpoints, or folders with `<part>.safetensors`, `domains/*.tokens`,
+            `edits/*.direction` and `reconstruction.json`; later ones win. Empty for the demo's.
         domains: Token sets beside those of the folders.
 
     Raises:
@@ -101,6 +119,7 @@ def find_sources(
         )
     found: dict[str, Path] = {}
     sets: list[Path] = []
+    edits: list[Path] = []
     reconstruction = None
     for path in checkpoints or (DEMO,):
         if not path.is_dir():
@@ -110,6 +129,7 @@ def find_sources(
             if (path / f"{part}.safetensors").is_file():
                 found[part] = path / f"{part}.safetensors"
         sets += sorted((path / "domains").glob("*.tokens"))
+        edits += sorted((path / "edits").glob(f"*{EDIT_SUFFIX}"))
         if (path / _RECONSTRUCTION).is_file() and model != "generator":
             reconstruction = _read_json(path / _RECONSTRUCTION)
     missing = [part for part in MODELS[model] if part not in found]
@@ -121,16 +141,16 @@ def find_sources(
             hint=f"add --checkpoint {missing[0]}.safetensors, or train it with rs-train",
         )
     kept = {part: found[part] for part in MODELS[model]}
-    return Sources(model, kept, (*sets, *domains), reconstruction)
+    return Sources(model, kept, (*sets, *domains), tuple(edits), reconstruction)
 
 
 def load_parts(sources: Sources) -> Parts:
-    """Load networks and domains, and check that they were made for one another.
+    """Load networks, domains and edits, and check that they were made for one another.
 
     Raises:
-        UsageError: Two domains of one name, or a token set that is not a domain.
+        UsageError: Two domains or edits of one name, or a token set that is not a domain.
         IncompatibleError: Sizes, or the generator that a part was trained for, differ.
-        RefineStyleError: See `rs_train.checkpoint.load_model` and `decode_token_set`.
+        RefineStyleError: See `load_model`, `decode_token_set` and `decode_direction`.
     """
     models, records = {}, {}
     for part, path in sources.checkpoints.items():
@@ -147,7 +167,8 @@ def load_parts(sources: Sources) -> Parts:
     generator = models.pop("generator")
     for part, network in models.items():
         _check_fits(part, sources.checkpoints[part], network, generator)
-    return Parts(generator, models, records, _load_domains(sources.domains, generator))
+    domains = _load_domains(sources.domains, generator)
+    return Parts(generator, models, records, domains, _load_edits(sources.edits, generator))
 
 
 def _load_domains(paths: Sequence[Path], generator: Generator) -> dict[str, Domain]:
@@ -167,6 +188,20 @@ def _load_domains(paths: Sequence[Path], generator: Generator) -> dict[str, Doma
                 expected="one that rs-train domain wrote",
             )
         found[path.stem] = Domain(data, tokens)
+    return found
+
+
+def _load_edits(paths: Sequence[Path], generator: Generator) -> dict[str, Edit]:
+    found: dict[str, Edit] = {}
+    fingerprint = generator.fingerprint()
+    for path in paths:
+        if path.stem in found:
+            raise UsageError(f"{path}: there are two edits called {path.stem}")
+        data = read_file(path, max_bytes=MAX_DIRECTION_FILE_BYTES, what="direction")
+        direction = decode_direction(
+            data, table=generator.table, fingerprint=fingerprint, name_hint=str(path)
+        )
+        found[path.stem] = Edit(data, direction)
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,18 +15,24 @@ from rs_runtime.contracts.errors import escape_text
 
 if TYPE_CHECKING:
     from rs_runtime.contracts.bundle import Bundle
+    from rs_runtime.contracts.directions import Direction
     from rs_runtime.contracts.tokens import TokenSet
 
 
 @click.command("info")
-@click.argument("target", required=False, metavar="[BUNDLE|FILE.tokens]")
+@click.argument("target", required=False, metavar="[BUNDLE|FILE.tokens|FILE.direction]")
 @click.option("--json", "as_json", is_flag=True, help="Write it as JSON.")
 def command(target: str | None, as_json: bool) -> None:
-    """Describe a bundle (the demo bundle by default) or a token set; checks every file."""
+    """Describe a bundle (the demo's by default), a token set or a direction; checks every file."""
+    from rs_runtime.contracts.directions import read_direction
+    from rs_runtime.contracts.manifest import EDIT_SUFFIX
     from rs_runtime.contracts.tokens import read_token_set
 
     if target is None or not os.path.lexists(target) or os.path.isdir(target):
         facts, lines = _bundle(target)
+    elif target.endswith(EDIT_SUFFIX):
+        facts = _direction_facts(read_direction(target, table=None, fingerprint=None))
+        lines = [f"direction {target}", *_table(facts)]
     else:
         token_set = read_token_set(target, table=None, fingerprint=None)
         facts = _token_facts(token_set)
@@ -39,25 +45,27 @@ def command(target: str | None, as_json: bool) -> None:
 
 def _bundle(target: str | None) -> tuple[dict[str, Any], list[str]]:
     from rs_runtime.contracts.bundle import read_bundle
+    from rs_runtime.contracts.directions import decode_direction
     from rs_runtime.contracts.tokens import decode_token_set
     from rs_runtime.pipeline import demo_bundle
 
     bundle = read_bundle(demo_bundle() if target is None else target)
     bundle.verify()
-    domains = {
-        name: decode_token_set(
-            bundle.read(path),
-            table=bundle.manifest.layer_table,
-            fingerprint=bundle.manifest.generator_fingerprint,
-            name_hint=path,
-        )
-        for name, path in sorted(bundle.manifest.domains.items())
-    }
-    facts = _bundle_facts(bundle, domains)
+    manifest = bundle.manifest
+
+    def read(decode: Callable[..., Any], path: str) -> Any:
+        origin = {"table": manifest.layer_table, "fingerprint": manifest.generator_fingerprint}
+        return decode(bundle.read(path), **origin, name_hint=path)
+
+    domains = sorted(manifest.domains.items())
+    edits = sorted(manifest.edits.items())
+    facts = _bundle_facts(bundle)
+    facts["domains"] = {name: _token_facts(read(decode_token_set, path)) for name, path in domains}
+    facts["edits"] = {name: _direction_facts(read(decode_direction, path)) for name, path in edits}
     return facts, _bundle_lines(bundle.root, facts)
 
 
-def _bundle_facts(bundle: Bundle, domains: Mapping[str, TokenSet]) -> dict[str, Any]:
+def _bundle_facts(bundle: Bundle) -> dict[str, Any]:
     manifest = bundle.manifest
     table = manifest.layer_table
     return {
@@ -83,7 +91,6 @@ def _bundle_facts(bundle: Bundle, domains: Mapping[str, TokenSet]) -> dict[str, 
             ]
             for name, role in manifest.roles.items()
         },
-        "domains": {name: _token_facts(token_set) for name, token_set in domains.items()},
         "reconstruction": manifest.reconstruction and vars(manifest.reconstruction),
         "parity": manifest.parity,
         "licences": manifest.licences,
@@ -115,6 +122,9 @@ def _bundle_lines(root: Path, facts: Mapping[str, Any]) -> list[str]:
     if facts["domains"]:
         lines.append("domains")
         lines += _table({name: _domain_line(own) for name, own in facts["domains"].items()})
+    if facts["edits"]:
+        lines.append("edits")
+        lines += _table({name: _edit_line(own) for name, own in facts["edits"].items()})
     if facts["parity"]:
         lines += ["parity (all numbers: --json)", *_table(_parity(facts["parity"]))]
     for title in ("licences", "record"):
@@ -134,6 +144,23 @@ def _variants(variants: Iterable[Mapping[str, Any]]) -> str:
 def _domain_line(facts: Mapping[str, Any]) -> str:
     parts = ", ".join(group for group in ("residual", "style_offset", "modulation") if facts[group])
     return f'"{facts["source"]}" ({parts}; rank {facts["rank"]}; {facts["licence"]})'
+
+
+def _edit_line(facts: Mapping[str, Any]) -> str:
+    return f"strength 1 is {facts['unit']} ({facts['kind']}; {facts['licence']})"
+
+
+def _direction_facts(direction: Direction) -> dict[str, Any]:
+    return {
+        "kind": direction.kind,
+        "name": direction.name,
+        "unit": direction.unit,
+        "source": direction.source,
+        "dtype": direction.dtype,
+        "generator_fingerprint": direction.fingerprint,
+        "layer_table": direction.table_hash,
+        "licence": direction.licence,
+    }
 
 
 def _token_facts(token_set: TokenSet) -> dict[str, Any]:
