@@ -54,6 +54,9 @@ def fixed_cases(roles: dict[str, RoleGraph], generator: Generator) -> dict[str, 
         found = roles[name].reference(inverter)
         first = neutral(table, found["w_plus"]) | found
         cases["synthesis"].insert(1, first)
+    if "landmarks" in roles:
+        photos = [_photo(heads[0]), np.concatenate([np.zeros_like(heads[0]), heads[1]])]
+        cases["landmarks"] = [{"photo": photo} for photo in photos]
     if "refiner" in roles:
         refiner = {
             "image": inverter["image"],

@@ -14,6 +14,7 @@ from rs_export.compare import BF16, FP16_STORED, FP32, TOLERANCES, Tolerance
 from rs_export.flow import inverter_of
 from rs_export.graphs.base_inverter import base_inverter_role
 from rs_export.graphs.inverter import inverter_role
+from rs_export.graphs.landmarks import landmarks_role
 from rs_export.graphs.mapping import mapping_role
 from rs_export.graphs.preprocess import PreprocessRole
 from rs_export.graphs.refiner import refiner_role
@@ -105,6 +106,9 @@ def role_graphs(parts: Parts) -> dict[str, RoleGraph]:
     refiner = parts.others.get("refiner")
     if refiner is not None:
         roles.append(refiner_role(refiner, parts.generator.table.resolution))
+    landmarks = parts.others.get("landmarks")
+    if landmarks is not None:
+        roles.append(landmarks_role(landmarks))
     return {role.name: role for role in roles}
 
 

@@ -7,6 +7,8 @@ MODELS = {
     "base": ("generator", "base_inverter"),
     "generator": ("generator",),
 }
+# Parts that a model which inverts pictures may have beside these.
+OPTIONAL = ("landmarks",)
 # The part that a checkpoint is, by its kind.
 PART_OF_KIND = {
     "generator": "generator",
@@ -15,4 +17,5 @@ PART_OF_KIND = {
     "e4e": "base_inverter",
     "one_stage": "inverter",
     "refiner": "refiner",
+    "landmarks": "landmarks",
 }

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from rs_export.models import MODELS, PART_OF_KIND
+from rs_export.models import MODELS, OPTIONAL, PART_OF_KIND
 from rs_runtime.contracts.directions import (
     MAX_DIRECTION_FILE_BYTES,
     Direction,
@@ -117,6 +117,7 @@ def find_sources(
             expected=f"{MODELS[model][0]}.safetensors and the like in rs_train/demo",
             hint="train them with: rs-train demo, or name your own with --checkpoint",
         )
+    wanted = MODELS[model] if model == "generator" else (*MODELS[model], *OPTIONAL)
     found: dict[str, Path] = {}
     sets: list[Path] = []
     edits: list[Path] = []
@@ -125,7 +126,7 @@ def find_sources(
         if not path.is_dir():
             found[_part(path)] = path
             continue
-        for part in MODELS[model]:
+        for part in wanted:
             if (path / f"{part}.safetensors").is_file():
                 found[part] = path / f"{part}.safetensors"
         sets += sorted((path / "domains").glob("*.tokens"))
@@ -140,7 +141,7 @@ def find_sources(
             expected=", ".join(MODELS[model]),
             hint=f"add --checkpoint {missing[0]}.safetensors, or train it with rs-train",
         )
-    kept = {part: found[part] for part in MODELS[model]}
+    kept = {part: found[part] for part in wanted if part in found}
     return Sources(model, kept, (*sets, *domains), tuple(edits), reconstruction)
 
 
@@ -220,7 +221,7 @@ def _check_fits(part: str, path: Path, network: nn.Module, generator: Generator)
     if part in ("refiner", "inverter"):
         pairs = tuple((layer.in_channels, layer.out_channels) for layer in table.convs)
         sizes.append(("convolutions", tuple(map(tuple, config.conv_channels)), pairs))
-    if part != "refiner":
+    if part not in ("refiner", *OPTIONAL):
         sizes += [
             ("rows of w_plus", config.num_ws, table.num_ws),
             ("w_dim", config.w_dim, table.w_dim),
