@@ -63,10 +63,11 @@ class ImageSpec:
         """
         if not isinstance(value, dict) or set(value) != {"channels", "range", "size"}:
             raise MalformedFileError(f"{where}: wrong fields", expected="channels, range, size")
-        if not isinstance(value["range"], list):
-            raise MalformedFileError(f"{where}: range is not a list")
+        bounds = value["range"]
+        if not isinstance(bounds, list) or any(isinstance(bound, bool) for bound in bounds):
+            raise MalformedFileError(f"{where}: range is not a list of numbers")
         try:
-            return ImageSpec(value["size"], value["channels"], tuple(value["range"]))
+            return ImageSpec(value["size"], value["channels"], tuple(bounds))
         except UsageError as error:
             raise MalformedFileError(
                 f"{where}: {error.what}", found=error.found, expected=error.expected

@@ -45,15 +45,23 @@ def parse_json(data: bytes, what: str) -> Any:
 
     Raises:
         MalformedFileError: Not UTF-8, not JSON, a key twice in one object, NaN or an infinity, a
-            number too large for a double, or nesting deeper than `MAX_DEPTH`.
+            number too large for a double, half a surrogate pair, or nesting deeper than
+            `MAX_DEPTH`.
     """
     try:
         text = data.decode("utf-8")
         _check_depth(text)
-        return _DECODER.decode(text)
+        value = _DECODER.decode(text)
+        if "\\u" in text:  # such an escape may stand for half a character
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+        return value
     except UnicodeDecodeError as error:
         reason = f"bytes that are not UTF-8 at position {error.start}"
         raise MalformedFileError(f"{what}: not valid JSON", found=reason) from error
+    except UnicodeEncodeError as error:
+        raise MalformedFileError(
+            f"{what}: not valid JSON", found="half a surrogate pair", expected="whole characters"
+        ) from error
     except ValueError as error:
         raise MalformedFileError(f"{what}: not valid JSON", found=str(error)) from error
 
@@ -74,12 +82,20 @@ def _finite(text: str) -> float:
     return number
 
 
+def _integer(text: str) -> int:
+    _finite(text)
+    return int(text)
+
+
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"the constant {name}")
 
 
 _DECODER = json.JSONDecoder(
-    object_pairs_hook=_unique, parse_float=_finite, parse_constant=_no_constant
+    object_pairs_hook=_unique,
+    parse_float=_finite,
+    parse_int=_integer,
+    parse_constant=_no_constant,
 )
 
 

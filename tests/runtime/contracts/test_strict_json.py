@@ -31,7 +31,10 @@ def test_round_trip() -> None:
         (b"[Infinity]", "constant Infinity"),
         (b"[-Infinity]", "constant -Infinity"),
         (b"[1e999]", "too large"),
-        (b"[" + b"1" * 5000 + b"]", "digits"),
+        (b"[" + b"1" * 400 + b"]", "too large"),
+        (b"[" + b"1" * 5000 + b"]", "too large"),
+        (b'{"\\ud83d":1}', "half a surrogate pair"),
+        (b'["\\ude00\\ud83d"]', "half a surrogate pair"),
         (b'"\xff"', "not UTF-8"),
         (b'"\n"', "control character"),
         (b"[" * 200_000, "nesting"),
@@ -43,6 +46,10 @@ def test_refuses(text: bytes, reason: str) -> None:
         parse_json(text, "file")
     assert reason in str(caught.value)
     assert str(caught.value).startswith("file: not valid JSON")
+
+
+def test_whole_surrogate_pairs_are_read() -> None:
+    assert parse_json(b'["\\ud83d\\ude00", "\\\\ud83d"]', "x") == ["\U0001f600", "\\ud83d"]
 
 
 def test_brackets_in_strings_are_not_nesting() -> None:

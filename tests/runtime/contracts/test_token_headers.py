@@ -176,7 +176,7 @@ RULES: dict[str, tuple[Callable[[Forgery], None], str]] = {
     "second entry": (_entries({"refinestyle": "{}", "format": "pt"}), "found format, refinestyle"),
     "entry no text": (_entries({"refinestyle": {}}), "metadata entry is not text"),
     "entry not json": (_entries({"refinestyle": "{"}), "forged: metadata: not valid JSON"),
-    "entry surrogate": (_entries({"refinestyle": "\ud800"}), "metadata: not valid JSON"),
+    "entry surrogate": (_entries({"refinestyle": "\ud800"}), "half a surrogate pair"),
     "no tensors": (_tensors(dict.clear), "number of tensors\nfound 0"),
     "5,000 tensors": (_tensors(_many), "number of tensors\nfound 5003"),
     "trailing byte": (_file(lambda d: d + b"\0"), "bytes follow its data"),
