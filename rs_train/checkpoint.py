@@ -29,6 +29,8 @@ MODELS = {
     "restyle": "rs_train.inverters.restyle:ReStyle",
     "one_stage": "rs_train.inverters.one_stage:OneStage",
     "refiner": "rs_train.inverters.refine:Refiner",
+    "hyperstyle": "rs_train.inverters.hyperstyle:HyperStyle",
+    "hfgi": "rs_train.inverters.hfgi:HFGI",
     "clip": "rs_train.perceptual.clip:Clip",
     "arcface": "rs_train.perceptual.arcface:ArcFace",
     "metric": "rs_train.perceptual.metric:MetricNetwork",

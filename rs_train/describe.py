@@ -20,6 +20,8 @@ from rs_train.generator import Generator, GeneratorConfig
 from rs_train.generator.mapping import Mapping as MappingNetwork
 from rs_train.generator.synthesis import module_name
 from rs_train.inverters.build import Network, build
+from rs_train.inverters.hfgi import HFGI
+from rs_train.inverters.hyperstyle import HyperStyle
 from rs_train.inverters.one_stage import OneStage
 from rs_train.inverters.refine import Refiner
 from rs_train.inverters.restyle import ReStyle
@@ -99,12 +101,26 @@ _BLOCKS: _Layout = {
 }
 
 
+_HYPERSTYLE: _Layout = {
+    "input layer": ("trunk.input_layer",),
+    "trunk": ("trunk.body",),
+    "codes of the widest kernels": ("codes",),
+    "head of the widest kernels, shared": ("kernel_head",),
+    "other kernels": ("blocks",),
+}
+_HFGI: _Layout = {
+    "distortion alignment": ("aligner",),
+    "consultation, trunk": ("consultation.trunk",),
+    "consultation, scale and shift": ("consultation.scale", "consultation.shift"),
+}
+
+
 def describe_inverter(model: str, network: Network, generator: GeneratorConfig) -> Description:
     """Count an inverter.
 
     Args:
-        model: A key of `rs_train.inverters.build.BUILDERS`; "two_stage" counts the refiner, the
-            frozen base inverter is not part of it.
+        model: A key of `rs_train.inverters.build.BUILDERS`; of second stages ("two_stage" is the
+            refiner) the frozen base inverter is not part.
         network: Its size.
         generator: The generator that it is for.
 
@@ -118,7 +134,7 @@ def describe_inverter(model: str, network: Network, generator: GeneratorConfig) 
         parts = _count(inverter, _layout(inverter, model), inputs)
         beside = [_queries(generator)] if model in ("style_transformer", "one_stage") else []
         beside.append(_synthesis(generator))
-    if isinstance(inverter, ReStyle):
+    if isinstance(inverter, ReStyle | HyperStyle):
         times = inverter.config.iterations
         parts = [Part(part.name, part.parameters, part.macs * times) for part in parts]
     if isinstance(inverter, OneStage | Refiner):
@@ -188,6 +204,8 @@ def _layout(inverter: nn.Module, model: str) -> _Layout:
         return {**base, "grouped block, fine": ("block",), **_RESIDUAL}
     if model == "two_stage":
         return {**_TRUNK, **_BLOCKS, **_RESIDUAL}
+    if model in ("hyperstyle", "hfgi"):
+        return _HYPERSTYLE if model == "hyperstyle" else _HFGI
     rows = range(inverter.config.num_ws)
     if model == "restyle":
         trunk = {"input layer": ("trunk.input_layer",), "trunk": ("trunk.body",)}
@@ -204,6 +222,8 @@ def _inputs(inverter: nn.Module, image: Tensor, generator: GeneratorConfig) -> t
         return image, torch.zeros(1, 3, generator.resolution, generator.resolution)
     if isinstance(inverter, ReStyle):
         return image, image, inverter.latent_avg[None]
+    if isinstance(inverter, HyperStyle | HFGI):
+        return image, image
     return (image,)
 
 

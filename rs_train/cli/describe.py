@@ -24,6 +24,8 @@ _MODEL_OF = {
     "one_stage": "one_stage",
     "two_stage": "two_stage",
     "refiner": "two_stage",
+    "hyperstyle": "hyperstyle",
+    "hfgi": "hfgi",
     "domain": "domain",
     "ceiling": "domain",
     "one_shot": "domain",

@@ -20,7 +20,10 @@ PRESETS = {
     "restyle": "demo_restyle",
     "one_stage": "demo_one_stage",
     "two_stage": "demo_refiner",
+    "hyperstyle": "demo_hyperstyle",
+    "hfgi": "demo_hfgi",
 }
+SECOND_STAGES = ("two_stage", "hyperstyle", "hfgi")  # on top of a base inverter
 PUBLIC = ("lpips", "identity", "moco", "trunk")  # networks that --weights names
 DEFAULT = "demo"  # the demo's preset for the model that is asked for
 
@@ -32,7 +35,7 @@ _file = click.Path(path_type=Path)
     "--model",
     type=click.Choice(list(PRESETS)),
     required=True,
-    help="A base inverter, the one-stage inverter, or the refiner that makes a base two-stage.",
+    help="A base inverter, the one-stage inverter, or a second stage (two_stage: the refiner).",
 )
 @click.option(
     "--data",
@@ -43,7 +46,7 @@ _file = click.Path(path_type=Path)
     help="Folder of photos and its share; repeat to mix.",
 )
 @click.option("--generator", "generator_path", type=_file, required=True, help="Its checkpoint.")
-@click.option("--base", "base_path", type=_file, help="Two-stage: checkpoint of the base inverter.")
+@click.option("--base", "base_path", type=_file, help="Second stages: the base inverter's.")
 @click.option("--judge", "judge_path", type=_file, help="ArcFace checkpoint of the losses.")
 @click.option(
     "--weights",
@@ -83,9 +86,9 @@ def command(
     from rs_train.loop import run
     from rs_train.tasks.inverters import RUNS
 
-    if (model == "two_stage") != (base_path is not None):
+    if (model in SECOND_STAGES) != (base_path is not None):
         raise UsageError(
-            "--base goes with --model two_stage, and only with it",
+            f"--base goes with --model {', '.join(SECOND_STAGES)}, and only with them",
             hint="train one first: rs-train inverter --model style_transformer …",
         )
     make_folder_of(out)
@@ -150,19 +153,19 @@ def _task(
     """Load the checkpoints and build the task."""
     from rs_train.checkpoint import load_model
     from rs_train.inverters.base import load_base
-    from rs_train.perceptual.ir_se50 import read_trunk
     from rs_train.tasks.image_losses import load_loss_networks
     from rs_train.tasks.inverters import TASKS
 
+    task = TASKS[model]
     kind = "refiner" if model == "two_stage" else model
     judge = load_model(files.judge, expect="arcface") if files.judge else None
     options: dict[str, Any] = {
         "networks": load_loss_networks(judge, files.public),
         "validation": validation,
         "init": load_model(files.init, expect=kind) if files.init else None,
-        "trunk": read_trunk(files.public["trunk"]) if "trunk" in files.public else None,
+        "trunk": task.read_trunk(files.public["trunk"]) if "trunk" in files.public else None,
     }
     if files.base is not None:
         options["base"] = load_base(files.base)
     generator = load_model(files.generator, expect="generator")
-    return TASKS[model](config, generator, out, **options)
+    return task(config, generator, out, **options)

@@ -1,6 +1,8 @@
 """Inverters: from a picture to the latent, and to the tokens, that reproduce it."""
 
 from rs_train.inverters.e4e import E4E
+from rs_train.inverters.hfgi import HFGI, HFGIConfig
+from rs_train.inverters.hyperstyle import HyperStyle, HyperStyleConfig
 from rs_train.inverters.one_stage import Codes, OneStage, OneStageConfig
 from rs_train.inverters.psp import PSP
 from rs_train.inverters.refine import Refiner, RefinerConfig, Residual
@@ -11,6 +13,10 @@ from rs_train.inverters.style_transformer import StyleTransformer, StyleTransfor
 __all__ = [
     "Codes",
     "E4E",
+    "HFGI",
+    "HFGIConfig",
+    "HyperStyle",
+    "HyperStyleConfig",
     "OneStage",
     "OneStageConfig",
     "PSP",

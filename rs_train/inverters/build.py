@@ -9,6 +9,8 @@ from torch import nn
 from rs_runtime.contracts.errors import UsageError
 from rs_train.generator import GeneratorConfig
 from rs_train.inverters.e4e import E4E
+from rs_train.inverters.hfgi import HFGI, HFGIConfig
+from rs_train.inverters.hyperstyle import HyperStyle, HyperStyleConfig
 from rs_train.inverters.one_stage import OneStage, OneStageConfig
 from rs_train.inverters.psp import PSP
 from rs_train.inverters.refine import Refiner, RefinerConfig
@@ -25,7 +27,7 @@ class Network:
     Attributes:
         image_size: Side of the photos and of the encoder's input; divides the generator's size.
         image_height: Rows of the square that the encoder reads, those in the middle; None for all.
-        channels: Widths of the trunk's stages.
+        channels: Widths of the trunk's stages; of HFGI's two networks the first is the widest.
         heads: Attention heads.
         refined_layers: One- and two-stage: how many of the last convolutions are refined; 0 for
             all.
@@ -33,7 +35,7 @@ class Network:
         token_scale_init: One- and two-stage: first value of A and B.
         grouped: Two-stage: tokens mix inside their group alone; False for the ablation.
         scaled: Two-stage: tokens have the scales A and B; False for the ablation.
-        iterations: ReStyle: steps of an inversion.
+        iterations: ReStyle and HyperStyle: steps of an inversion.
         progressive: ReStyle: rows are differences from the first one, as in e4e.
     """
 
@@ -54,7 +56,8 @@ def build(model: str, network: Network, generator: GeneratorConfig) -> nn.Module
     """Make an untrained inverter.
 
     Args:
-        model: A key of `BUILDERS`; "two_stage" is the refiner alone.
+        model: A key of `BUILDERS`; "two_stage" is the refiner alone, without its base inverter, as
+            are "hyperstyle" and "hfgi".
         network: Its size.
         generator: The generator whose latents it finds.
 
@@ -87,10 +90,14 @@ def _attention(network: Network, generator: GeneratorConfig) -> dict[str, Any]:
     return _latent(generator) | {"z_dim": generator.z_dim, "heads": network.heads}
 
 
+def _convs(generator: GeneratorConfig) -> tuple[tuple[int, int], ...]:
+    return tuple((conv.in_channels, conv.out_channels) for conv in generator.table.convs)
+
+
 def _tokens(network: Network, generator: GeneratorConfig) -> dict[str, Any]:
-    convs = generator.table.convs
+    convs = _convs(generator)
     return {
-        "conv_channels": tuple((conv.in_channels, conv.out_channels) for conv in convs),
+        "conv_channels": convs,
         "refined_layers": network.refined_layers or len(convs),
         "rank": network.rank,
         "token_scale_init": network.token_scale_init,
@@ -119,6 +126,19 @@ def _restyle(network: Network, generator: GeneratorConfig) -> ReStyle:
     return ReStyle(ReStyleConfig(**sizes, **steps))
 
 
+def _hyperstyle(network: Network, generator: GeneratorConfig) -> HyperStyle:
+    sizes = _sides(network) | {"conv_channels": _convs(generator)}
+    return HyperStyle(HyperStyleConfig(**sizes, iterations=network.iterations))
+
+
+def _hfgi(network: Network, generator: GeneratorConfig) -> HFGI:
+    side = network.image_size // 4
+    fused = generator.table.by_name.get(f"b{side}.conv0")
+    if fused is None:
+        raise ValueError(f"the generator has no features of {side}×{side}, a quarter of image_size")
+    return HFGI(HFGIConfig(network.image_size, fused.out_channels, network.channels[0]))
+
+
 def _with_heads(cls: Callable[[StyleHeadsConfig], nn.Module]) -> Callable[..., nn.Module]:
     def build_it(network: Network, generator: GeneratorConfig) -> nn.Module:
         return cls(StyleHeadsConfig(**_sides(network), **_latent(generator)))
@@ -133,4 +153,6 @@ BUILDERS: dict[str, Callable[[Network, GeneratorConfig], nn.Module]] = {
     "restyle": _restyle,
     "one_stage": _one_stage,
     "two_stage": _two_stage,
+    "hyperstyle": _hyperstyle,
+    "hfgi": _hfgi,
 }

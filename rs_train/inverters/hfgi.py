@@ -13,7 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from rs_train.generator.conditioned import with_fused_features
 from rs_train.generator.equalized import EqualizedConv2d, leaky_relu
+from rs_train.generator.synthesis import Synthesis
+from rs_train.inverters.pooling import pool_to
 from rs_train.inverters.trunk import Bottleneck, PReLU, check_sides
 
 
@@ -119,6 +122,23 @@ class HFGI(nn.Module):
         """
         aligned = self.aligner(distortion, shown)
         return Consulted(aligned, *self.consultation(aligned))
+
+    def improve(self, image: Tensor, w_plus: Tensor, first: Tensor, synthesis: Synthesis) -> Tensor:
+        """Synthesise with fused features, see `SecondStage`."""
+        shown = self.shown(first)
+        return self.fuse(self(image - shown, shown), w_plus, synthesis)
+
+    def shown(self, inversion: Tensor) -> Tensor:
+        """What is seen of a synthesised image [N, 3, R, R]: [N, 3, S, S] in [-1, 1].
+
+        Area-pooled like all that encoders read here; the released code samples bilinearly.
+        """
+        return pool_to(inversion.clamp(-1.0, 1.0), self.config.image_size)
+
+    @staticmethod
+    def fuse(found: Consulted, w_plus: Tensor, synthesis: Synthesis) -> Tensor:
+        """Images [N, 3, R, R] of w_plus [N, num_ws, w_dim] with features changed as found."""
+        return with_fused_features(synthesis, w_plus, found.scale.float(), found.shift.float())
 
 
 class _Condition(nn.Module):

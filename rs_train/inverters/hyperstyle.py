@@ -12,7 +12,6 @@ from itertools import pairwise
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rs_train.generator.conditioned import with_kernel_deltas
@@ -20,9 +19,9 @@ from rs_train.generator.equalized import EqualizedLinear
 from rs_train.generator.synthesis import Synthesis
 from rs_train.inverters.pooling import middle_rows, pool_to
 from rs_train.inverters.refine import FFHQ_CONVS
-from rs_train.inverters.trunk import Channels, PReLU, check_sides
+from rs_train.inverters.resnet_trunk import ResNetTrunk
+from rs_train.inverters.trunk import Channels, check_sides
 
-UNITS_PER_STAGE = (3, 4, 6, 3)  # ResNet-34
 TAPS = 9  # of a 3×3 kernel
 
 
@@ -54,28 +53,6 @@ class HyperStyleConfig:
         first = self.conv_channels[0]
         widths = enumerate(self.conv_channels)
         return next((n for n, pair in widths if pair != first), len(self.conv_channels))
-
-
-class ResidualUnit(nn.Module):
-    """Basic block of a ResNet (He et al. 2016), its parts named as in torchvision's files."""
-
-    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(out_channels)
-        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(out_channels)
-        self.downsample = nn.Sequential()
-        if stride != 1 or in_channels != out_channels:
-            self.downsample = nn.Sequential(
-                nn.Conv2d(in_channels, out_channels, 1, stride, bias=False),
-                nn.BatchNorm2d(out_channels),
-            )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map [N, Cin, H, W] to [N, Cout, H/stride, W/stride]."""
-        y = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
-        return F.relu(y + self.downsample(x))
 
 
 class KernelCode(nn.Sequential):
@@ -138,21 +115,9 @@ class HyperStyle(nn.Module):
     def __init__(self, config: HyperStyleConfig) -> None:
         super().__init__()
         self.config = config
-        widths, width = config.channels, config.channels[-1]
-        self.input_layer = nn.Sequential(
-            nn.Conv2d(6, widths[0], 7, stride=2, padding=3, bias=False),
-            nn.BatchNorm2d(widths[0]),
-            PReLU(widths[0]),
-        )
-        units = []
-        cin = widths[0]
-        for stage, (cout, count) in enumerate(zip(widths, UNITS_PER_STAGE, strict=True)):
-            for index in range(count):
-                units.append(ResidualUnit(cin, cout, 2 if stage and index == 0 else 1))
-                cin = cout
-        self.body = nn.Sequential(*units)
+        self.trunk = ResNetTrunk(6, config.channels)
+        width, shared = config.channels[-1], config.shared_layers
         side = config.image_size // 16
-        shared = config.shared_layers
         self.codes = nn.ModuleList(KernelCode(side, width) for _ in range(shared))
         self.kernel_head = KernelHead(width, config.conv_channels[0][1])
         self.blocks = nn.ModuleList(
@@ -171,7 +136,7 @@ class HyperStyle(nn.Module):
             [N, Cout, Cin, 1, 1].
         """
         both = middle_rows(torch.cat([image, inversion], dim=1), self.config.image_height)
-        features = self.body(self.input_layer(both))
+        features = self.trunk(both)
         full = [self.kernel_head(code(features)) for code in self.codes]
         return full + [block(features) for block in self.blocks]
 
@@ -199,3 +164,8 @@ class HyperStyle(nn.Module):
             deltas = found
             seen = with_kernel_deltas(synthesis, w_plus, deltas)
             yield seen
+
+    def improve(self, image: Tensor, w_plus: Tensor, first: Tensor, synthesis: Synthesis) -> Tensor:
+        """Synthesise after the last look, see `SecondStage`."""
+        *_, last = self.steps(image, w_plus, first, synthesis)
+        return last

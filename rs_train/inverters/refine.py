@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from rs_train.generator.synthesis import Synthesis
+from rs_train.generator.tokens import PackedTokens
 from rs_train.inverters.attention import GroupedDecoderLayer
 from rs_train.inverters.pooling import middle_rows, pool_to
 from rs_train.inverters.trunk import Channels, FeaturePyramid, check_sides
@@ -185,3 +187,8 @@ class Refiner(nn.Module):
         for block, level in zip(self.blocks, features, strict=True):
             tokens = block(tokens, level)
         return self.residual(tokens)
+
+    def improve(self, image: Tensor, w_plus: Tensor, first: Tensor, synthesis: Synthesis) -> Tensor:
+        """Synthesise with the residual, see `SecondStage`."""
+        residual = self(image, first)
+        return synthesis(w_plus, PackedTokens(P=residual.P.float(), Q=residual.Q.float()))

@@ -98,16 +98,16 @@ class Bottleneck(nn.Module):
         self.projection: nn.Module | None = None
         if in_channels != out_channels:
             self.projection = nn.Sequential(
-                nn.Conv2d(in_channels, out_channels, 1, stride, bias=False),
+                nn.Conv2d(in_channels, out_channels, 1, bias=False),
                 nn.BatchNorm2d(out_channels),
             )
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [N, Cin, H, W] to [N, Cout, H/stride, W/stride]."""
+        # Not a strided 1×1 convolution: oneDNN's corrupts memory for few channels in bf16.
+        shortcut = x[:, :, :: self.stride, :: self.stride]
         if self.projection is not None:
-            shortcut = self.projection(x)
-        else:
-            shortcut = x[:, :, :: self.stride, :: self.stride]
+            shortcut = self.projection(shortcut)
         return shortcut + self.residual(x)
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from rs_runtime.contracts.errors import IncompatibleError
 from rs_train.inverters.base import load_base
+from rs_train.inverters.resnet_trunk import ResNetTrunk
 from rs_train.inverters.trunk import Trunk
 from rs_train.perceptual.preprocessing import to_size
 from rs_train.perceptual.public_weights import fill, read_state
@@ -85,12 +86,12 @@ def start_trunk(model: nn.Module, state: Mapping[str, Tensor]) -> None:
 
     Args:
         model: Holds one trunk.
-        state: What `read_trunk` returned; where the input layer is missing it stays as it is.
+        state: Tensors by that trunk's names; where the input layer is missing it stays as it is.
 
     Raises:
         IncompatibleError: The trunk has other widths.
     """
-    (trunk,) = (module for module in model.modules() if isinstance(module, Trunk))
+    (trunk,) = (m for m in model.modules() if isinstance(m, Trunk | ResNetTrunk))
     own, found = trunk.state_dict(), dict(state)
     name = "input_layer.0.weight"
     if name in found and own[name].shape[1] > 3:

@@ -1,6 +1,7 @@
 """What the trainings of all inverters share."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -20,6 +21,7 @@ from rs_train.inverters.build import Network
 from rs_train.inverters.pooling import middle_rows, pool_to
 from rs_train.loop import LoopConfig
 from rs_train.optimizers import adam, minimise, set_rate
+from rs_train.perceptual.ir_se50 import read_trunk
 from rs_train.schedule import scheduled_rate
 from rs_train.tasks.image_losses import LossNetworks, image_losses
 
@@ -46,6 +48,7 @@ class InverterTraining:
         latent: Base inverter: weight of the squared error of their w_plus.
         delta: e4e: weight of the length of the differences between rows.
         editability: e4e: weight of the latent discriminator's loss.
+        alignment: HFGI: weight of the absolute error of the aligned distortion map.
         train_mapping: Base inverter: let the mapping that makes the queries learn as well.
         precision: "bf16" for autocast, or "fp32".
         validate_every: Steps between measurements on the validation photos; 0 for none.
@@ -66,6 +69,7 @@ class InverterTraining:
     latent: float = 0.0
     delta: float = 0.0
     editability: float = 0.0
+    alignment: float = 0.0
     train_mapping: bool = False
     precision: Precision = "bf16"
     validate_every: int = 0
@@ -89,6 +93,7 @@ class InverterTask(ABC):
     """
 
     model_name: ClassVar[str]  # key of rs_train.inverters.build.BUILDERS
+    read_trunk = staticmethod(read_trunk)  # of the file that `--weights trunk` names
     is_captured: ClassVar[bool] = True  # whether a step is the same work every time
 
     def __init__(
@@ -206,6 +211,14 @@ class InverterTask(ABC):
         """Losses between a reconstruction and its photo, both [N, 3, S, S], on what is read."""
         image, photo = (middle_rows(x, self.config.network.image_height) for x in (image, photo))
         return image_losses(self.networks, self.config.training, image, photo)
+
+    def summed_losses(self, images: Iterable[Tensor], photo: Tensor) -> dict[str, Tensor]:
+        """Image losses of several reconstructions [N, 3, R, R] of the same photos, added up."""
+        total: dict[str, Tensor] = {}
+        for image in images:
+            for name, value in self.image_losses(self.pooled(image), photo).items():
+                total[name] = total[name] + value if name in total else value
+        return total
 
     def pooled(self, image: Tensor) -> Tensor:
         """A synthesised image [N, 3, R, R] at the size of the photos, [N, 3, S, S]."""

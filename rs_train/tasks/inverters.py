@@ -2,6 +2,8 @@
 
 from rs_train.tasks.base_inverter import PSPTask, StyleTransformerTask
 from rs_train.tasks.e4e import E4ERun, E4ETask
+from rs_train.tasks.hfgi import HFGITask
+from rs_train.tasks.hyperstyle import HyperStyleTask
 from rs_train.tasks.inverter import InverterRun, InverterTask
 from rs_train.tasks.one_stage import OneStageTask
 from rs_train.tasks.restyle import ReStyleTask
@@ -14,5 +16,7 @@ TASKS: dict[str, type[InverterTask]] = {
     "restyle": ReStyleTask,
     "one_stage": OneStageTask,
     "two_stage": TwoStageTask,
+    "hyperstyle": HyperStyleTask,
+    "hfgi": HFGITask,
 }
 RUNS: dict[str, type[InverterRun]] = dict.fromkeys(TASKS, InverterRun) | {"e4e": E4ERun}

@@ -1,6 +1,5 @@
 """Training of ReStyle encoders: every step of an inversion is judged."""
 
-import torch
 from torch import Tensor
 
 from rs_train.tasks.base_inverter import BaseInverterTask
@@ -21,9 +20,5 @@ class ReStyleTask(BaseInverterTask):
 
     def losses(self, photo: Tensor) -> dict[str, Tensor]:
         """Image losses, summed over the steps."""
-        total: dict[str, Tensor] = {}
-        for w_plus in self.model.steps(photo, self.synthesize):
-            image = self.pooled(self.synthesize(w_plus))
-            for name, value in self.image_losses(image, photo).items():
-                total[name] = total.get(name, torch.zeros_like(value)) + value
-        return total
+        steps = self.model.steps(photo, self.synthesize)
+        return self.summed_losses(map(self.synthesize, steps), photo)
