@@ -1,7 +1,8 @@
 """The command rs-export. Importing this module needs neither PyTorch nor ONNX."""
 
+import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
@@ -14,9 +15,7 @@ DEFAULT_OUT = Path("bundle")
 
 
 @click.command(context_settings={"max_content_width": 100})
-@click.option(
-    "--model", type=click.Choice(list(MODELS)), required=True, help="What the bundle is to do."
-)
+@click.option("--model", type=click.Choice(list(MODELS)), help="What the bundle is to do.")
 @click.option("--fp16", is_flag=True, help="Weights in half precision; for GPUs, maps, too.")
 @click.option(
     "--checkpoint",
@@ -42,11 +41,53 @@ DEFAULT_OUT = Path("bundle")
 @click.option(
     "--target",
     type=click.Choice(["cpu", "gpu", "all"]),
-    default="cpu",
-    show_default=True,
+    show_default="cpu; all with --engine",
     help="What the synthesis is made fast for; every bundle runs on CPUs.",
 )
+@click.option("--engine", is_flag=True, help="Build TensorRT engines for this machine, too.")
+@click.option(
+    "--bundle",
+    type=click.Path(path_type=Path),
+    help="With --engine: build those of this bundle and export nothing.",
+)
 def command(
+    model: str | None,
+    fp16: bool,
+    checkpoints: tuple[Path, ...],
+    domains: tuple[Path, ...],
+    out: Path,
+    target: str | None,
+    engine: bool,
+    bundle: Path | None,
+) -> None:
+    """Export PyTorch checkpoints as a bundle for rs-run.
+
+    Each graph is compared by value with PyTorch and with a NumPy reference before anything is
+    written. Engines lie beside the bundle, in the folder of its name and ".engines".
+    """
+    _check_together(model, target, engine, bundle)
+    if engine:
+        from rs_export.engine import require_tensorrt
+
+        require_tensorrt()
+    if bundle is None:
+        _export(model, fp16, checkpoints, domains, out, target or ("all" if engine else "cpu"))
+    if engine:
+        _build_engines(bundle or out)
+
+
+def _check_together(
+    model: str | None, target: str | None, engine: bool, bundle: Path | None
+) -> None:
+    if bundle is not None and not engine:
+        raise click.UsageError("--bundle is for --engine.")
+    if (bundle is None) == (model is None):
+        raise click.UsageError("Give --model, or --engine with --bundle, and not both.")
+    if engine and target == "cpu":
+        raise click.UsageError("--engine is for --target gpu or all.")
+
+
+def _export(
     model: str,
     fp16: bool,
     checkpoints: tuple[Path, ...],
@@ -54,11 +95,6 @@ def command(
     out: Path,
     target: str,
 ) -> None:
-    """Export PyTorch checkpoints as a bundle for rs-run.
-
-    Each graph is compared by value with PyTorch and with a NumPy reference before anything is
-    written.
-    """
     _check_out(out)
     _progress("loading the checkpoints")
     from rs_export.export import export_model
@@ -76,6 +112,37 @@ def command(
     click.echo(f"{out}: {len(manifest.files)} files, {size / 1e6:.1f} MB")
     if model != "generator":
         click.echo(f"next: rs-run invert PHOTO --bundle {out}")
+
+
+def _build_engines(bundle: Path) -> None:
+    from rs_export.engine import build_engines
+
+    bars = _Bars()
+    for path in build_engines(bundle, tell=_progress, steps=bars.show):
+        click.echo(str(path))
+    click.echo(f"next: rs-run invert PHOTO --bundle {bundle} --provider tensorrt")
+
+
+class _Bars:
+    """One progress bar after another, as the phases of a build come."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+        self._done = 0
+
+    def show(self, phase: str, done: int, total: int) -> None:
+        if self._bar is None:
+            self._bar, self._done = (
+                click.progressbar(
+                    length=total, label=phase, file=sys.stderr, hidden=not sys.stderr.isatty()
+                ),
+                0,
+            )
+        self._bar.update(done - self._done)
+        self._done = done
+        if done >= total:
+            self._bar.render_finish()
+            self._bar = None
 
 
 command.extra = "export"  # the pip extra that `run` names when a package is missing
