@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 DEFAULT = "demo"  # the demo's preset for the way that is taken
 PRESETS = {"tokens": "demo_domain", "full": "demo_nada"}
 ONE_SHOT = {"tokens": "demo_one_shot", "full": "demo_goga"}
+CEILING = "demo_ceiling"
 
 _file = click.Path(path_type=Path)
 
@@ -68,8 +69,7 @@ def command(
     inputs = DomainInputs(**named)
     _check(inputs)
     if preset == DEFAULT:
-        presets = ONE_SHOT if inputs.reference else PRESETS
-        preset = presets[parameterisation or "tokens"]
+        preset = _preset_of(inputs, parameterisation or "tokens")
     if parameterisation is not None:
         overrides = (*overrides, f"training.parameterisation={parameterisation}")
     config = load(DomainRun, preset, overrides)
@@ -78,6 +78,12 @@ def command(
     task, data = build_task(config, inputs)
     for path in run(task, data, config.loop, run_dir):
         click.echo(path)
+
+
+def _preset_of(inputs: DomainInputs, parameterisation: str) -> str:
+    if inputs.paired:
+        return CEILING
+    return (ONE_SHOT if inputs.reference else PRESETS)[parameterisation]
 
 
 def _check(inputs: DomainInputs) -> None:
@@ -104,7 +110,9 @@ def _check(inputs: DomainInputs) -> None:
 
 def _check_out(out: Path, config: "DomainRun") -> None:
     """Refuse a name that says something else than the file will hold."""
-    suffix = {"tokens": ".tokens", "full": ".safetensors"}[config.training.parameterisation]
+    from rs_train.tasks.domain import FAMILIES
+
+    suffix = FAMILIES[config.training.parameterisation].suffix
     if out.suffix != suffix:
         raise UsageError(
             f"--out {out}: not what this run writes",

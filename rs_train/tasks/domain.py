@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from rs_runtime.contracts.errors import UsageError
 from rs_train.capture import numbers
 from rs_train.devices import Precision, autocast, pick_device
 from rs_train.domains.description import DomainDescription
@@ -22,9 +23,14 @@ from rs_train.grids import grid, to_pixels
 from rs_train.loop import LoopConfig
 from rs_train.optimizers import minimise, set_rate
 from rs_train.perceptual.augment import Augmentation
+from rs_train.processes import share
 from rs_train.schedule import scheduled_rate
 
 SAMPLES = 8
+FAMILIES: dict[str, type[Parameterisation]] = {
+    "tokens": TokenParameterisation,
+    "full": FullParameterisation,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,8 +150,13 @@ class DomainTask(ABC):
     """
 
     def __init__(self, subject: Subject) -> None:
-        """Start from a change that is all but none."""
+        """Start from a change that is all but none.
+
+        Raises:
+            UsageError: Losses on pairs of heads, and a batch without pairs.
+        """
         self.config = subject.config
+        _refuse_single_heads(self.config)
         self.subject = subject
         self.pool = subject.pool
         self.device = pick_device()
@@ -218,6 +229,16 @@ def learning_rate(step: int, steps: int, training: DomainTraining) -> float:
     fall = training.lr - training.lr_end
     start = training.decay_from * steps
     return training.lr_end + scheduled_rate(step, peak=fall, steps=steps, decay_start=start)
+
+
+def _refuse_single_heads(config: DomainRun) -> None:
+    heads = share(config.loop.batch_size)
+    if heads < 2 and (config.weights.in_domain_angle or config.weights.laplacian):
+        raise UsageError(
+            "in_domain_angle and laplacian compare the heads of a batch",
+            found=f"{heads} head a process",
+            expected="2 or more: set loop.batch_size, or the weights to 0",
+        )
 
 
 def placed(module: nn.Module, device: torch.device) -> Any:

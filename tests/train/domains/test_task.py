@@ -147,11 +147,21 @@ def test_a_prompt_moves_pictures_along_its_direction(
 
 
 def one_shot(
-    generator: Generator, codes: Codes, pool: HeadPool, truth: object, out: Path, **training: object
+    generator: Generator,
+    codes: Codes,
+    pool: HeadPool,
+    truth: object,
+    out: Path,
+    batch_size: int = 4,
+    **training: object,
 ) -> OneShotDomainTask:
     run_config = config(l2=3.0, perceptual=0.1, style=2.0, laplacian=0.1, penalty=0.01)
     training = {"coarse_rows": 4, **training}
-    run_config = replace(run_config, training=replace(run_config.training, **training))
+    run_config = replace(
+        run_config,
+        training=replace(run_config.training, **training),
+        loop=replace(run_config.loop, batch_size=batch_size),
+    )
     return OneShotDomainTask(
         subject(run_config, generator, pool, out),
         reference=truth.image[:1],
@@ -203,6 +213,8 @@ def test_starting_from_the_references_tokens(
     started = task.change.synthesize(generator.synthesis, codes.w_plus[:1], PackedTokens())
     expected = generator.synthesis(codes.w_plus[:1], codes[[0]].tokens)
     torch.testing.assert_close(started, expected, atol=1e-4, rtol=1e-3)
+    with pytest.raises(UsageError, match="heads of a batch"):
+        one_shot(*inputs, batch_size=1)
     with pytest.raises(UsageError, match="--parameterisation tokens"):
         one_shot(*inputs, start_from_reference=True, parameterisation="full")
 
