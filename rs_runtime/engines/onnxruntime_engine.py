@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import re
-import threading
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 
 from rs_runtime.contracts.errors import IncompatibleError, RefineStyleError, ResourceError
 from rs_runtime.engines.base import Value, as_array
+from rs_runtime.engines.interruptible import interruptible
 
 # Short name -> ONNX Runtime's name.
 PROVIDERS = {
@@ -129,7 +129,7 @@ class OnnxRuntimeEngine:
         options.log_severity_level = 4
         run = self._run_on_arrays if self._device is None else self._run_bound
         try:
-            values = _interruptible(
+            values = interruptible(
                 lambda: run(inputs, keep, options),
                 lambda: setattr(options, "terminate", True),
             )
@@ -183,33 +183,6 @@ def require_built(provider: str) -> None:
     built = available_providers()
     if provider not in built:
         raise _absent(provider, built)
-
-
-def _interruptible(work: Any, stop: Any) -> Any:
-    """Runs ``work`` so that a signal ends it: signals only reach a main thread that is waiting."""
-    if threading.current_thread() is not threading.main_thread():
-        return work()
-    outcome: dict[str, Any] = {}
-    done = threading.Event()
-
-    def target() -> None:
-        try:
-            outcome["value"] = work()
-        except BaseException as error:
-            outcome["error"] = error
-        finally:
-            done.set()
-
-    threading.Thread(target=target, daemon=True).start()
-    try:
-        done.wait()  # not join(): an interrupted join takes the thread for ended (CPython < 3.13)
-    except BaseException:
-        stop()
-        done.wait()
-        raise
-    if "error" in outcome:
-        raise outcome["error"]
-    return outcome["value"]
 
 
 def _absent(provider: str, built: list[str]) -> ResourceError:
