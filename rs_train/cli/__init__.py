@@ -7,6 +7,7 @@ group = LazyGroup(
     help="Train generators, inverters, judges and domains of RefineStyle.",
     verbs={
         "render": Verb("rs_train.cli.render:command", "Render portraits whose truth is known."),
+        "align": Verb("rs_train.cli.align:command", "Crop photos to their faces."),
         "generator": Verb("rs_train.cli.generator:command", "Train a generator."),
         "judge": Verb(
             "rs_train.cli.judge:command", "Train a CLIP, an ArcFace or a metric network."

@@ -55,12 +55,12 @@ class Mixture:
         return len(self._entries)
 
     def images(self, indices: Sequence[int]) -> Tensor:
-        """Return float32 [N, 3, S, S] in [-1, 1] of items."""
+        """Return float32 [N, 3, S, S] in [-1, 1] of items; damaged pictures are replaced."""
         numbers, picks = self._entries[np.asarray(indices)].T
         result = torch.empty(len(picks), 3, self.size, self.size)
         for number in np.unique(numbers):
             places = np.flatnonzero(numbers == number)
-            result[places] = self.folders[number].images(picks[places])
+            result[places] = self.folders[number].batch(picks[places])["image"]
         return result
 
     def batch(self, indices: Sequence[int]) -> dict[str, Tensor]:
