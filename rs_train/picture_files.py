@@ -38,15 +38,17 @@ class PictureFiles(Protocol):
 
 
 def open_pictures(path: Path) -> PictureFiles:
-    """Lists the pictures of a folder, those of folders inside it included, or of a zip.
+    """Lists the pictures of a folder and the folders inside it, or of a zip; or one picture alone.
 
     Raises:
-        UsageError: Neither, or without pictures.
+        UsageError: None of them, or without pictures.
         RefineStyleError: See `ZipFiles`.
     """
     path = Path(path)
     if path.is_dir():
         found: PictureFiles = FolderFiles(path)
+    elif path.is_file() and _is_picture(path.name):
+        found = OneFile(path)
     elif path.is_file():
         found = ZipFiles(path)
     else:
@@ -78,6 +80,14 @@ class FolderFiles:
             RefineStyleError: See `rs_runtime.contracts.files.read_file`.
         """
         return read_file(self.root / name, max_bytes=MAX_FILE_BYTES, what="picture")
+
+
+class OneFile(FolderFiles):
+    """A picture by itself."""
+
+    def __init__(self, path: Path) -> None:
+        self.root = path.parent
+        self.names = [path.name]
 
 
 class ZipFiles:

@@ -89,6 +89,7 @@ class DomainTraining:
         guide_view: Random views in front of CLIP, the same for both pictures of a pair.
         discriminator_view: Random views of the discriminator's inputs.
         coarse_rows: One-shot: rows of w_plus that a head keeps; the finer ones are the reference's.
+        mixed_share: One-shot: share of the heads of a batch that take them.
         start_from_reference: One-shot: begin with the reference's inverted tokens.
         precision: "bf16" for autocast, or "fp32".
     """
@@ -110,6 +111,7 @@ class DomainTraining:
     guide_view: Augmentation = field(default_factory=Augmentation)
     discriminator_view: Augmentation = field(default_factory=Augmentation)
     coarse_rows: int = 8
+    mixed_share: float = 1.0
     start_from_reference: bool = False
     precision: Precision = "bf16"
 

@@ -17,7 +17,7 @@ from rs_train.losses.l2 import l2_loss
 from rs_train.losses.laplacian import laplacian_loss
 from rs_train.losses.lpips import lpips_loss
 from rs_train.losses.perceptual import perceptual_loss
-from rs_train.losses.sliced_wasserstein import texture_distance
+from rs_train.losses.sliced_wasserstein import neighbourhoods, texture_distance
 from rs_train.perceptual.arcface import ArcFace
 from rs_train.perceptual.clip import ClipGuide
 from rs_train.perceptual.lpips import Lpips
@@ -80,8 +80,8 @@ class OneShotDomainTask(DomainTask):
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Reconstruction of the reference, and the style of other heads."""
         weights = self.config.weights
-        mixed = self.mix(self.pool.draw(share(self.config.loop.batch_size)).w_plus)
-        image = placed_image(self._adapted(torch.cat([self.w_plus, mixed])).clamp(-1, 1))
+        w_plus = self.draw(share(self.config.loop.batch_size))
+        image = placed_image(self._adapted(torch.cat([self.w_plus, w_plus])).clamp(-1, 1))
         own, others = image[:1], image[1:]
         losses = {
             "l2": l2_loss(own, self.reference),
@@ -90,9 +90,15 @@ class OneShotDomainTask(DomainTask):
         }
         if weights.laplacian and self.clips:
             with torch.no_grad():
-                before = self.generator.synthesis(mixed).clamp(-1, 1)
-            losses["laplacian"] = self._laplacian(mixed, before, others)
+                before = self.generator.synthesis(w_plus).clamp(-1, 1)
+            losses["laplacian"] = self._laplacian(w_plus, before, others)
         return losses
+
+    def draw(self, count: int) -> Tensor:
+        """Latents [count, num_ws, w_dim] of random heads, the configured share of them mixed."""
+        w_plus = self.pool.draw(count).w_plus
+        mixed = round(count * self.config.training.mixed_share)
+        return torch.cat([self.mix(w_plus[:mixed]), w_plus[mixed:]])
 
     def mix(self, w_plus: Tensor) -> Tensor:
         """Latents [N, num_ws, w_dim] with the reference's fine rows."""
@@ -133,14 +139,22 @@ class OneShotDomainTask(DomainTask):
         return perceptual_loss(self.arcface, image, reference)
 
     def _style_distance(self, image: Tensor, wanted: Tensor) -> Tensor:
-        """Sliced Wasserstein distance of the two deepest maps, of VGG-16 relu4_3 and relu5_3."""
-        network = self.vgg or self.arcface
+        """Sliced Wasserstein distance of the feature maps' vectors."""
         with torch.no_grad():
-            target = network.features(_looked_at(wanted))[-2:]
-        maps = network.features(_looked_at(image))[-2:]
+            target = self._style_maps(_looked_at(wanted))
+        maps = self._style_maps(_looked_at(image))
         target = [x.expand_as(y) for x, y in zip(target, maps, strict=True)]
-        is_scaled = network is self.arcface  # the published weight is for VGG's maps as they are
-        return texture_distance(maps, target, directions=DIRECTIONS, scaled=is_scaled)
+        # The published weight is for VGG's maps as they are.
+        return texture_distance(maps, target, directions=DIRECTIONS, scaled=self.vgg is None)
+
+    def _style_maps(self, image: Tensor) -> list[Tensor]:
+        """VGG-16's relu4_3 and relu5_3; or, as deep maps of a face network tell people apart, all.
+
+        The latter with the coarse colours, as with unpaired references.
+        """
+        if self.vgg is not None:
+            return self.vgg.features(image)[-2:]
+        return [neighbourhoods(image), *self.arcface.features(image)]
 
     def _laplacian(self, w_plus: Tensor, before: Tensor, after: Tensor) -> Tensor:
         coarse = w_plus[:, : self.config.training.coarse_rows]
