@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rs_runtime.contracts.errors import UsageError
-from rs_train.cli.options import make_folder_of, preset_options, run_option
+from rs_train.cli.options import make_folder_of, preset_options, run_option, shares
 
 if TYPE_CHECKING:
     from rs_train.data import ImageFolder
@@ -94,7 +94,7 @@ def command(
     make_folder_of(out)
     config = load(RUNS[model], PRESETS[model] if preset == DEFAULT else preset, overrides)
     size = config.network.image_size
-    data = Mixture(_shares(folders), size)
+    data = Mixture({Path(name): share for name, share in shares("--data", folders).items()}, size)
     validation = ImageFolder(validation_path, size) if validation_path else None
     files = _Files(generator_path, base_path, judge_path, init_path, _public(weights))
     task = _task(model, config, files, out, validation)
@@ -124,23 +124,6 @@ def _public(weights: tuple[str, ...]) -> dict[str, Path]:
             )
         files[name] = Path(path)
     return files
-
-
-def _shares(folders: tuple[str, ...]) -> dict[Path, float]:
-    """Parse DIR[=WEIGHT]; an existing path that holds a "=" is a path."""
-    weights: dict[Path, float] = {}
-    for text in folders:
-        folder, separator, weight = text.rpartition("=")
-        if not separator or Path(text).exists():
-            weights[Path(text)] = 1.0
-            continue
-        try:
-            weights[Path(folder)] = float(weight)
-        except ValueError:
-            raise UsageError(
-                f"--data {text}: {weight!r} is not a number", expected="DIR or DIR=WEIGHT"
-            ) from None
-    return weights
 
 
 def _task(

@@ -13,8 +13,8 @@ from PIL import Image
 
 from rs_runtime.contracts.errors import IncompatibleError, UsageError
 from rs_train.checkpoint import load_model, save_model
-from rs_train.cli.inverter import _shares
 from rs_train.cli.inverter import command as inverter_command
+from rs_train.cli.options import shares
 from rs_train.config import load
 from rs_train.data import ImageFolder
 from rs_train.inverters.build import Network
@@ -221,11 +221,10 @@ def test_mixture_refuses_impossible_shares(weights):
 def test_weights_on_the_command_line(tmp_path):
     odd = tmp_path / "a=b"
     odd.mkdir()
-    assert _shares((str(odd), "x=0.5", f"{odd}=2", "y")) == {
-        odd: 2.0, Path("x"): 0.5, Path("y"): 1.0,
-    }  # fmt: skip
+    texts = (str(odd), "x=0.5", f"{odd}=2", "y")
+    assert shares("--data", texts) == {str(odd): 2.0, "x": 0.5, "y": 1.0}
     with pytest.raises(UsageError, match="'c' is not a number"):
-        _shares((f"{tmp_path / 'b'}=c",))
+        shares("--data", (f"{tmp_path / 'b'}=c",))
 
 
 @pytest.mark.parametrize(
