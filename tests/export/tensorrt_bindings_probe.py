@@ -1,0 +1,43 @@
+"""Run with NVIDIA's bindings and the stub libraries on their paths: what the bindings hold.
+
+Prints JSON: the version; members by class, "" for the package itself; the signatures in the
+docstrings; the flags that a build would ask for; and what the progress monitor passed on.
+"""
+
+import importlib
+import json
+import sys
+
+trt = importlib.import_module("tensorrt_bindings")
+sys.modules["tensorrt"] = trt
+
+from rs_export import engine  # noqa: E402
+
+members, signatures = {"": dir(trt)}, {}
+for name in dir(trt):
+    value = getattr(trt, name)
+    if isinstance(value, type):
+        members[name] = dir(value)
+        for member in dir(value):
+            signatures[f"{name}.{member}"] = getattr(value, member).__doc__ or ""
+
+steps = []
+monitor = engine._monitor(trt, lambda *step: steps.append(step))
+monitor.phase_start("whole", None, 2)
+monitor.phase_start("part", "whole", 5)
+goes_on = [monitor.step_complete("part", 0), monitor.step_complete("whole", 0)]
+monitor.cancel()
+goes_on.append(monitor.step_complete("whole", 1))
+monitor.phase_finish("whole")
+
+facts = {
+    "version": trt.__version__,
+    "members": members,
+    "signatures": signatures,
+    "network_flags": engine._network_flags(trt),
+    "strongly_typed": int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED),
+    "is_monitor": isinstance(monitor, trt.IProgressMonitor),
+    "steps": steps,
+    "goes_on": goes_on,
+}
+print(json.dumps(facts))
