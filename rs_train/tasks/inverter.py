@@ -48,6 +48,7 @@ class InverterTraining:
         latent: Base inverter: weight of the squared error of their w_plus.
         delta: e4e: weight of the length of the differences between rows.
         editability: e4e: weight of the latent discriminator's loss.
+        diversity: One- and two-stage: weight of how alike a layer's tokens are.
         alignment: HFGI: weight of the absolute error of the aligned distortion map.
         train_mapping: Base inverter: let the mapping that makes the queries learn as well.
         precision: "bf16" for autocast, or "fp32".
@@ -69,6 +70,7 @@ class InverterTraining:
     latent: float = 0.0
     delta: float = 0.0
     editability: float = 0.0
+    diversity: float = 0.0
     alignment: float = 0.0
     train_mapping: bool = False
     precision: Precision = "bf16"

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from rs_train.generator import PackedTokens
 from rs_train.inverters.one_stage import Codes
+from rs_train.losses.diversity import diversity_loss
 from rs_train.losses.l2 import l2_loss
 from rs_train.tasks.base_inverter import StyleTransformerTask
 
@@ -32,6 +33,9 @@ class OneStageTask(StyleTransformerTask):
         losses = self.image_losses(self.pooled(self._refined(own)), photo)
         if w_true is not None:
             losses["latent"] = l2_loss(codes.w_plus[len(photo) :], w_true)
+        if self.config.training.diversity:
+            refined = self.model.config.refined_layers
+            losses["diversity"] = diversity_loss(own.P, own.Q, self.generator.table, refined)
         return losses
 
     def _refined(self, codes: Codes) -> Tensor:
