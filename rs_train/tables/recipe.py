@@ -11,7 +11,7 @@ from rs_train.demo_recipe import DOMAINS
 from rs_train.stages import Stage
 
 BASES = ("style_transformer", "psp", "e4e", "restyle")
-FIRST_STEPS, SECOND_STEPS = 1200, 800
+FIRST_STEPS, SECOND_STEPS = 1200, 500
 
 # The parts of the refiner that the paper ablates; the full one has 8 tokens a layer and all layers.
 ABLATIONS = {
@@ -19,6 +19,7 @@ ABLATIONS = {
     "2 tokens a layer": ("network.rank=2",),
     "no groups": ("network.grouped=false",),
     "no scales": ("network.scaled=false",),
+    "no diversity loss": ("training.diversity=0.0",),
 }
 
 _SETTINGS = (
