@@ -26,7 +26,6 @@ TYPES = {
     "trt": "",
     "library": "",
     "builder": "Builder",
-    "network": "INetworkDefinition",
     "config": "IBuilderConfig",
     "parser": "OnnxParser",
     "shapes": "IOptimizationProfile",
