@@ -83,6 +83,10 @@ def compute_in_half(model: onnx.ModelProto, nodes: Collection[str]) -> onnx.Mode
                 to = (TensorProto.FLOAT16, "half") if half else (TensorProto.FLOAT, "single")
                 node.input[i] = as_type(name, *to)
         graph.node.append(node)
+    used = {name for node in graph.node for name in node.input}
+    needed = [tensor for tensor in graph.initializer if tensor.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(needed)
     return result
 
 

@@ -195,3 +195,6 @@ def test_gpus_compute_in_fp16_and_cpus_never(bundle) -> None:
     for conv in table.convs:
         assert kinds[f"{conv.name}.weight.half"] == onnx.TensorProto.FLOAT16
         assert kinds[f"{conv.name}.tap_squares"] == onnx.TensorProto.FLOAT
+    read = {name for node in graph.graph.node for name in node.input}
+    made = {name for node in graph.graph.node for name in node.output}
+    assert made - read == {"image"}, "nothing is stored or computed for nobody"
