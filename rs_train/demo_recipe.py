@@ -46,6 +46,10 @@ def _renders() -> list[Stage]:
         *(_render(f"references-{domain}", 400, 6, "--domain", domain) for domain in DOMAINS),
         _render("pairs-photo", 300, 7),
         *(_render(f"pairs-{domain}", 300, 7, "--domain", domain) for domain in DOMAINS),
+        _render("heads", 2400, 9, "--masks"),
+        _render("heads-extras", 800, 10, "--extras", "--masks"),
+        *(_render(f"heads-{domain}", 300, 11, "--domain", domain, "--masks") for domain in DOMAINS),
+        _render("heads-held-out", 300, 12, "--extras", "--masks"),
     ]
 
 
@@ -70,6 +74,12 @@ def _networks() -> list[Stage]:
         _train("arcface", "judge arcface --data data/people"),
         _train("clip", "judge clip", *_folders("looks", *_LOOKS, "extras")),
         _train("metric", "judge metric", *_folders("metric", *_LOOKS, "extras")),
+        _train(
+            "landmarks",
+            "landmarks --data data/heads",
+            *_folders("heads", "extras", *DOMAINS),
+            *("--validation", "data/heads-held-out"),
+        ),
         _train("generator", "generator --data data/photo"),
         _train("base_inverter", f"{inverter} --model style_transformer", *data),
         _train("refiner", f"{inverter} --model two_stage", *base, *data),
