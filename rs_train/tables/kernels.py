@@ -13,7 +13,11 @@ from rs_train.generator.synthesis import module_name
 from rs_train.generator.tokens import unpack
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+# Colours that stay apart for colour-blind eyes (Okabe and Ito).
+_COLOURS = ("#d55e00", "#0072b2", "#009e73")
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,7 @@ class Spectrum:
     at every tap, is taken as it is, [Cout, Cin].
 
     Attributes:
+        model: Whose residual it is.
         layer: Name of the convolution.
         modulated: Of s W0, the kernel without residual.
         refined: Of s W0 + dW.
@@ -32,6 +37,7 @@ class Spectrum:
             pictures (Roy and Vetterli 2007).
     """
 
+    model: str
     layer: str
     modulated: tuple[float, ...]
     refined: tuple[float, ...]
@@ -40,10 +46,11 @@ class Spectrum:
 
 
 @torch.no_grad()
-def spectra(generator: Generator, codes: Codes) -> list[Spectrum]:
+def spectra(model: str, generator: Generator, codes: Codes) -> list[Spectrum]:
     """Spectra of every convolution over inverted pictures, in layer-table order.
 
     Args:
+        model: What to call the model that made the codes.
         generator: The generator.
         codes: Latents and tokens of the pictures; tokens of rank 1 or more.
     """
@@ -59,6 +66,7 @@ def spectra(generator: Generator, codes: Codes) -> list[Spectrum]:
         residual = torch.linalg.svdvals(dW) * layer.kernel
         found.append(
             Spectrum(
+                model,
                 layer.name,
                 _mean(torch.linalg.svdvals(modulated.flatten(2))),
                 _mean(torch.linalg.svdvals(refined.flatten(2))),
@@ -70,30 +78,37 @@ def spectra(generator: Generator, codes: Codes) -> list[Spectrum]:
 
 
 def draw(found: Sequence[Spectrum]) -> "Figure":
-    """Draw a panel a layer: singular values of the kernel, of the refined one and of dW."""
+    """Draw a panel a layer: singular values of the first model's kernel, and of every residual."""
     from matplotlib.figure import Figure
 
+    layers = list(dict.fromkeys(own.layer for own in found))
     columns = 4
-    rows = -(-len(found) // columns)
+    rows = -(-len(layers) // columns)
     figure = Figure(figsize=(12, 2.6 * rows), dpi=120, layout="constrained")
-    panels = figure.subplots(rows, columns, squeeze=False).flat
-    for axes, own in zip(panels, found, strict=False):
-        for values, label, colour, style in (
-            (own.modulated, "s ⊙ W0", "#0072b2", "-"),
-            (own.refined, "refined", "#d55e00", "--"),
-            (own.residual, "residual dW", "#009e73", "-"),
-        ):
-            axes.plot(range(1, len(values) + 1), values, style, color=colour, label=label)
+    panels = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axes, layer in zip(panels, layers, strict=False):
+        of_layer = [own for own in found if own.layer == layer]
+        first = of_layer[0].modulated
+        _line(axes, first, "kernel s ⊙ W0", "#999999")
+        for own, colour in zip(of_layer, _COLOURS, strict=False):
+            _line(axes, own.residual, f"dW, {own.model}", colour)
         axes.set_yscale("log")
-        axes.set_ylim(own.refined[0] * 1e-4, own.refined[0] * 2)
-        axes.set_title(f"{own.layer}: effective rank {own.effective_rank:.1f}", fontsize=9)
+        axes.set_ylim(first[0] * 1e-4, first[0] * 2)
+        axes.set_title(layer, fontsize=9)
         axes.grid(True, alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
-    for axes in list(panels)[len(found) :]:
+    for axes in panels[len(layers) :]:
         axes.set_axis_off()
-    figure.axes[0].legend(frameon=False, fontsize=8)
-    figure.supxlabel("singular value, largest first")
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)
+    figure.supxlabel("singular value, largest first", fontsize=10)
     return figure
+
+
+def _line(axes: "Axes", values: Sequence[float], label: str, colour: str) -> None:
+    axes.plot(
+        range(1, len(values) + 1), values, color=colour, label=label, marker=".", markersize=3
+    )
 
 
 def _mean(values: Tensor) -> tuple[float, ...]:
@@ -109,14 +124,14 @@ def _effective_rank(values: Tensor) -> float:
 def markdown(found: Sequence[Spectrum]) -> str:
     """The table for a page of results."""
     lines = [
-        "| layer | largest of s ⊙ W0 | largest of dW | effective rank of dW | dW's share of the "
-        "refined kernel |",
-        "|---|---|---|---|---|",
+        "| model | layer | largest of s ⊙ W0 | largest of dW | effective rank of dW "
+        "| dW² / refined kernel² |",
+        "|---|---|---|---|---|---|",
     ]
     for own in found:
         share = _square(own.residual) / _square(own.refined)
         lines.append(
-            f"| {own.layer} | {own.modulated[0]:.3f} | {own.residual[0]:.3f} "
+            f"| {own.model} | {own.layer} | {own.modulated[0]:.3f} | {own.residual[0]:.3f} "
             f"| {own.effective_rank:.1f} | {share:.1%} |"
         )
     return "\n".join(lines) + "\n"

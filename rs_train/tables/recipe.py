@@ -46,13 +46,18 @@ _REFERENCE = "000003.png"  # the one picture that the one-shot ways are shown
 
 def checkpoint(name: str) -> str:
     """Where the checkpoint of a row lies in the work folder."""
-    return f"models/tables/{name.replace(' ', '-')}.safetensors"
+    return f"models/tables/{stem(name)}.safetensors"
+
+
+def stem(name: str) -> str:
+    """A row's name as that of a file."""
+    return name.replace(" ", "-")
 
 
 def result(way: str, domain: str) -> str:
     """Where what a way to a domain made lies in the work folder."""
     suffix = "safetensors" if way in (FULL_TEXT, FULL_ONE_SHOT) else "tokens"
-    return f"models/tables/{way.replace(' ', '-')}-{domain}.{suffix}"
+    return f"models/tables/{stem(way)}-{domain}.{suffix}"
 
 
 def stages() -> list[Stage]:
@@ -84,7 +89,7 @@ def _second(
 
 
 def _inverter(name: str, model: str, settings: tuple[str, ...], *options: str) -> Stage:
-    run = f"runs/table-{name.replace(' ', '-')}"
+    run = f"runs/table-{stem(name)}"
     argv = (
         *("inverter", "--model", model, "--run", run, "--out", checkpoint(name)),
         *("--generator", "models/generator.safetensors", "--judge", "models/arcface.safetensors"),
@@ -111,7 +116,7 @@ def _adaptations(domain: str) -> list[Stage]:
 
 
 def _adaptation(way: str, domain: str, *options: str) -> Stage:
-    run = f"runs/table-{way.replace(' ', '-')}-{domain}"
+    run = f"runs/table-{stem(way)}-{domain}"
     argv = (
         *("domain", "--name", domain, "--run", run, "--out", result(way, domain)),
         *("--generator", "models/generator.safetensors", "--arcface", "models/arcface.safetensors"),

@@ -97,7 +97,7 @@ def test_spectra_are_those_of_the_kernels_as_built(generator):
         torch.randn(2, 2, table.sum_out),
         torch.randn(2, 2, table.sum_in),
     )
-    found = kernels.spectra(generator, codes)[1]
+    found = kernels.spectra("model", generator, codes)[1]
     layer, module = table.convs[1], generator.synthesis.layers["b8_conv0"]
     expected = []
     for n in range(2):
