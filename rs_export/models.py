@@ -19,3 +19,9 @@ PART_OF_KIND = {
     "refiner": "refiner",
     "landmarks": "landmarks",
 }
+# Why models that are trained here to be compared have no part.
+NOT_EXPORTED = {
+    "restyle": "it synthesises between its own steps",
+    "hyperstyle": "it scales the generator's kernels, which graphs share, and synthesises between",
+    "hfgi": "it changes the generator's features, which graphs have no input for",
+}

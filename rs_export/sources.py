@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from rs_export.models import MODELS, OPTIONAL, PART_OF_KIND
+from rs_export.models import MODELS, NOT_EXPORTED, OPTIONAL, PART_OF_KIND
 from rs_runtime.contracts.directions import (
     MAX_DIRECTION_FILE_BYTES,
     Direction,
@@ -209,8 +209,9 @@ def _load_edits(paths: Sequence[Path], generator: Generator) -> dict[str, Edit]:
 def _part(path: Path) -> str:
     kind = read_record(path)["kind"]
     if kind not in PART_OF_KIND:
+        reason = f", {NOT_EXPORTED[kind]}" if kind in NOT_EXPORTED else ""
         raise IncompatibleError(
-            f"{path}: not exported", found=f"kind {kind}", expected=", ".join(PART_OF_KIND)
+            f"{path}: not exported", found=f"kind {kind}{reason}", expected=", ".join(PART_OF_KIND)
         )
     return PART_OF_KIND[kind]
 

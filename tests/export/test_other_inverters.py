@@ -28,14 +28,8 @@ from rs_runtime.contracts.tokens import write_token_set
 from rs_runtime.pipeline import load
 from rs_train.checkpoint import load_model, save_model
 from rs_train.generator import Generator, PackedTokens
-from rs_train.inverters import (
-    E4E,
-    OneStage,
-    OneStageConfig,
-    ReStyle,
-    ReStyleConfig,
-    StyleHeadsConfig,
-)
+from rs_train.inverters import E4E, OneStage, OneStageConfig, StyleHeadsConfig
+from rs_train.inverters.build import Network, build
 from tests.export.tiny_model import (
     RANK,
     SIZE,
@@ -189,12 +183,13 @@ def test_two_stage_on_e4e(e4e, checkpoints, photo, tmp_path) -> None:
     assert not np.array_equal(inversion.reconstruction, inversion.first_inversion)
 
 
-def test_an_iterative_base_is_not_exported(tmp_path, capsys) -> None:
-    generator = tiny_generator()
-    save_model(tmp_path / "restyle.safetensors", ReStyle(ReStyleConfig(**head_sizes(generator))))
-    arguments = ("--checkpoint", tmp_path / "restyle.safetensors", "--out", tmp_path / "b")
-    assert call(rs_export, "rs-export", "--model=base", *arguments) == 5
-    assert "restyle" in capsys.readouterr().err
+@pytest.mark.parametrize("model", ["restyle", "hyperstyle", "hfgi"])
+def test_what_is_there_to_be_compared_is_not_exported(model, tmp_path, capsys) -> None:
+    file = tmp_path / f"{model}.safetensors"
+    save_model(file, build(model, Network(image_size=32, **WIDTHS), tiny_generator().config))
+    arguments = ("--checkpoint", file, "--out", tmp_path / "b")
+    assert call(rs_export, "rs-export", "--model=two_stage", *arguments) == 5
+    assert f"kind {model}, it " in capsys.readouterr().err
 
 
 def test_a_one_stage_inverter_of_another_generator_is_refused(one_stage, tmp_path, capsys) -> None:

@@ -23,6 +23,8 @@ PUBLISHED = {
     "ffhq_psp": (267_136_704, 72.48),
     "ffhq_e4e": (267_136_704, 72.48),
     "ffhq_restyle": (205_585_792, 182.78),
+    "ffhq_hyperstyle": (332_664_896, 166.19),
+    "ffhq_hfgi": (6_244_145, 29.59),
     "cars_style_transformer": (40_619_200, 27.23),
     "cars_one_stage": (47_352_320, 32.70),
     "cars_two_stage": (46_982_144, 39.00),
