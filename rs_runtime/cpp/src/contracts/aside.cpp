@@ -38,11 +38,13 @@ Descriptor create_locked(const fs::path& target, fs::path& path) {
   }
 }
 
+#if !defined(_WIN32)
 bool is_unfinished(const std::string& name) {
   const std::string ending = kEnding;
   return name.rfind(kMark, 0) == 0 && name.size() > ending.size() &&
          name.compare(name.size() - ending.size(), ending.size(), ending) == 0;
 }
+#endif
 
 }  // namespace
 
