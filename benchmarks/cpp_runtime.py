@@ -1,0 +1,105 @@
+"""Size, start and peak memory of the C++ library beside the Python runtime, on one engine.
+
+    python -m benchmarks.cpp_runtime --invert build/cpp/examples/invert --out cpp_runtime.json
+
+Each row is a process of its own that inverts `examples/photo.jpg` and draws it as a sketch: wall time
+from start to end and the largest resident memory, the median of several. Sizes are of the files that
+an application has to carry beside the bundle and the engine.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from rs_runtime.diagnostics.machine import machine_facts
+
+ROOT = Path(__file__).resolve().parents[1]
+PHOTO = ROOT / "examples" / "photo.jpg"
+PROVIDER = "openvino"
+PYTHON = """
+import sys
+from rs_runtime.image_io import write_picture
+from rs_runtime.pipeline import load
+runtime = load(provider=sys.argv[3], threads=int(sys.argv[4]))
+portrait = runtime.invert(sys.argv[1], check=False)
+write_picture(sys.argv[2], portrait.synthesize("sketch"))
+"""
+
+
+def measured(command: Sequence[str], repeats: int) -> dict[str, float]:
+    """Medians of wall seconds and of peak memory in MiB over processes of one command."""
+    seconds, peaks = [], []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds.append(time.perf_counter() - started)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            raise SystemExit(f"{command[0]}: exit status {process.returncode}")
+        peaks.append(usage.ru_maxrss / 1024)
+    return {
+        "seconds": round(statistics.median(seconds), 3),
+        "peak_mib": round(statistics.median(peaks), 1),
+    }
+
+
+def folder_bytes(folder: Path) -> int:
+    """Bytes of all files below a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def sizes(invert: Path) -> dict[str, int]:
+    """Bytes of our library, stripped, and of the Python packages that do its work."""
+    import cv2
+    import numpy
+    import PIL
+
+    (library,) = invert.parent.parent.glob("librefinestyle.so.*.*.*")
+    with tempfile.TemporaryDirectory() as folder:
+        stripped = Path(folder) / "stripped"
+        subprocess.run(["strip", "-o", str(stripped), str(library)], check=True)
+        found = {"librefinestyle.so": stripped.stat().st_size}
+    for package in (numpy, PIL, cv2):
+        found[package.__name__] = folder_bytes(Path(package.__file__).parent)
+    return found
+
+
+def main() -> None:
+    """Measures and writes JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--invert", type=Path, required=True, help="the built example program")
+    parser.add_argument("--out", type=Path, required=True, help="JSON file to be written")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        out, threads = str(Path(folder) / "out.png"), str(arguments.threads)
+        own = [str(arguments.invert), str(PHOTO), "--domain", "sketch", "--out", out]
+        own += ["--provider", PROVIDER, "--threads", threads]
+        python = [sys.executable, "-c", PYTHON, str(PHOTO), out, PROVIDER, threads]
+        rows = {
+            "C++": measured(own, arguments.repeats),
+            "Python": measured(python, arguments.repeats),
+        }
+    report = {
+        "machine": machine_facts(),
+        "provider": PROVIDER,
+        "threads": arguments.threads,
+        "repeats": arguments.repeats,
+        "bytes": sizes(arguments.invert),
+        "process": rows,
+    }
+    arguments.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(report, indent=1))
+
+
+if __name__ == "__main__":
+    main()
