@@ -21,7 +21,7 @@ _ALL_CORES = ("--workers", "0")
 
 def stages() -> list[Stage]:
     """The recipe."""
-    return [*_renders(), *_networks(), *_domains(), *_tables()]
+    return [*_renders(), *_networks(), *_domains(), *_edits(), *_tables()]
 
 
 def _render(folder: str, count: int, seed: int, *options: str) -> Stage:
@@ -113,6 +113,36 @@ def _domains() -> list[Stage]:
             _domain(name, "text-only", *text, *pairs),
         ]
     return result
+
+
+def _edits() -> list[Stage]:
+    def fit(method: str, attribute: str, sigma: int, *options: str) -> Stage:
+        argv = f"directions fit --method {method} --attribute {attribute} --sigma {sigma}".split()
+        files = (
+            *("--generator", "models/generator.safetensors"),
+            *("--judge", "models/attributes.safetensors"),
+            *("--samples", "models/samples.safetensors", "--out", "models/edits"),
+        )
+        return Stage(f"edit {attribute}", (*argv, *options, *files))
+
+    def held(*attributes: str) -> tuple[str, ...]:
+        return tuple(part for attribute in attributes for part in ("--keep", attribute))
+
+    judge = "judge metric --preset demo_attributes --data data"
+    # A smile is small beside what heads have in common with it.
+    colours = ("skin", "hair_tone", "eye_hue", "clothes_hue", "clothes_saturation")
+    shape = ("hair_volume", "long_hair", "pitch", "yaw")
+    light = ("light_height", "light_azimuth", "background_value")
+    return [
+        _train("attributes", f"{judge}/photo"),
+        # For `directions measure`: other portraits, another start.
+        _train("other_attributes", f"{judge}/people --set loop.seed=12"),
+        fit("interfacegan", "smile", 6, "--rows", "2:8", *held(*colours, *shape, *light)),
+        fit("interfacegan", "yaw", 2),
+        fit("interfacegan", "glasses", 3),
+        fit("interfacegan", "hair_tone", 3, *held("skin")),
+        fit("ganspace", "background_hue", 4, "--rows", "6:12"),
+    ]
 
 
 def _tables() -> list[Stage]:

@@ -73,6 +73,7 @@ def test_every_training_of_the_recipe_finds_its_inputs():
                 "data/held-out",
                 "models/reconstruction.json",
                 "models/pairs.safetensors",
+                "models/samples.safetensors",
             )
             assert is_made or own, f"{stage.name}: {path}"
         made.append(stage.out)
