@@ -4,6 +4,7 @@
 // One request a line on standard input, one JSON object a line on standard output:
 //   table W_DIM SIDE:CHANNELS ...    sets the layers that token sets must fit; "table" unsets them
 //   fingerprint HEX                  sets the generator that they must be made for
+//   features                         what this build can do
 //   tokens PATH | manifest PATH | bundle PATH | json PATH
 //   picture PATH MAX_PIXELS          also writes the pixels to PATH.rgb
 #include <iostream>
@@ -26,6 +27,12 @@ namespace {
 using namespace refinestyle;
 
 constexpr std::uint64_t kMaxBytes = 20'000'000;
+
+#ifdef REFINESTYLE_LCMS2
+constexpr bool kProfiles = true;
+#else
+constexpr bool kProfiles = false;
+#endif
 
 struct Session {
   std::optional<LayerTable> table;
@@ -62,6 +69,7 @@ Json answer(Session& session, const std::string& line) {
   std::string verb, path;
   words >> verb;
   if (verb == "table") return answer_table(session, words);
+  if (verb == "features") return {{"profiles", kProfiles}};
   words >> path;
   if (verb == "fingerprint") {
     session.fingerprint = path;

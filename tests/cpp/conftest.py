@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cpp.checker import Checker
 from tests.cpp.library import Library
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -97,6 +98,23 @@ def library(prefix: Path) -> Library:
     """The installed library."""
     (path,) = prefix.rglob("librefinestyle.so")
     return Library(path)
+
+
+@pytest.fixture(scope="session")
+def checker(build_folder: Path) -> Checker:
+    """Reads files as the library does."""
+    return Checker(build_folder / "refinestyle_check")
+
+
+@pytest.fixture(scope="session")
+def sanitized_checker(tmp_path_factory: pytest.TempPathFactory) -> Checker:
+    """The same under the address and undefined-behaviour sanitizers."""
+    require_packages()
+    folder = tmp_path_factory.mktemp("cpp-sanitized")
+    flags = "-O1 -g1 -fsanitize=address,undefined -fno-sanitize-recover=all"
+    options = [f"-DCMAKE_CXX_FLAGS={flags}", "-DREFINESTYLE_OPENVINO=OFF"]
+    build(folder, options, "refinestyle_check")
+    return Checker(folder / "refinestyle_check")
 
 
 def onnxruntime_options() -> dict[str, bytes | str]:
