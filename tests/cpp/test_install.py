@@ -13,6 +13,14 @@ from rs_runtime.image_io import load_picture
 from tests.cpp.conftest import BUNDLE, PHOTO, ROOT, require, run
 
 CONSUMER = Path(__file__).with_name("consumer")
+PAGE = ROOT / "docs" / "embed-cpp.md"
+
+
+@pytest.mark.parametrize("name", ["CMakeLists.txt", "main.cpp"])
+def test_page_shows_the_consumer(name: str):
+    comment, _, text = (CONSUMER / name).read_text().partition("\n")
+    assert comment.startswith(("#", "//"))
+    assert text in PAGE.read_text()
 
 
 def test_consumer_finds_the_package_and_draws(prefix: Path, tmp_path: Path):

@@ -106,7 +106,9 @@ class OpenVinoEngine final : public Engine {
       const std::lock_guard<std::mutex> lock(mutex_);
       idle_.push_back(std::move(request));
       return outputs;
-    } catch (const ov::Exception& error) {
+    } catch (const Error&) {
+      throw;
+    } catch (const std::exception& error) {
       throw engine_failed("OpenVINO cannot run the graph '" + label_ + "'", error.what(), kHint);
     }
   }
@@ -163,7 +165,9 @@ void require_openvino(const std::string& provider) {
 std::unique_ptr<Engine> open_openvino(const Graph& graph, const EngineOptions& options) {
   try {
     return std::make_unique<OpenVinoEngine>(graph, options);
-  } catch (const ov::Exception& error) {
+  } catch (const Error&) {
+    throw;
+  } catch (const std::exception& error) {
     throw engine_failed("OpenVINO cannot open the graph '" + graph.label + "'", error.what(), kHint);
   }
 }
