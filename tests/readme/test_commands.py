@@ -118,7 +118,7 @@ def test_options_named_in_prose_exist():
     for target in _GROUPS.values():
         known |= _options(_load(target))
     for page in PAGES:
-        named = set(re.findall(r"`[^`]*?(--[a-z][a-z-]+)[^`]*`", prose(page)))
+        named = set(re.findall(r"`[^`]*?(--[a-z][a-z0-9-]+)[^`]*`", prose(page)))
         foreign = {"--logdir"}  # TensorBoard's
         assert named - foreign <= known, page.name
 
