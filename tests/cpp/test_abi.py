@@ -56,7 +56,7 @@ def test_outputs_stay_as_they_were_when_a_call_fails(library, runtime, inversion
     status = library.find_tokens(runtime.handle, b"nosuch=0.5", byref(handle), byref(strength))
     assert status == USAGE and handle.value == 1 and strength.value == 7
     pixels = np.full(runtime.side**2 * 3, 5, np.uint8)
-    infinite = runtime.mixes([["sketch=1e30"]])
+    infinite = runtime.mixes([["sketch=1e39"]])
     status = library.synthesize(inversion, infinite, 1, pixels.ctypes.data, pixels.nbytes)
     assert status == NUMERICS and (pixels == 5).all()
     assert "smaller strengths" in library.last_error().decode()
