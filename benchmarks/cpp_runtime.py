@@ -2,9 +2,9 @@
 
     python -m benchmarks.cpp_runtime --invert build/cpp/examples/invert --out cpp_runtime.json
 
-Each row is a process of its own that inverts `examples/photo.jpg` and draws it as a sketch: wall time
-from start to end and the largest resident memory, the median of several. Sizes are of the files that
-an application has to carry beside the bundle and the engine.
+Each row is a process of its own that inverts `examples/photo.jpg` and draws it as a sketch: wall
+time from start to end and the largest resident memory, medians of several. Sizes are of the files
+that an application has to carry beside the bundle and the engine.
 """
 
 import argparse

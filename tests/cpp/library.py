@@ -2,7 +2,17 @@
 
 import ctypes
 from collections.abc import Sequence
-from ctypes import POINTER, byref, c_char_p, c_double, c_int32, c_size_t, c_uint8, c_uint32, c_void_p
+from ctypes import (
+    POINTER,
+    byref,
+    c_char_p,
+    c_double,
+    c_int32,
+    c_size_t,
+    c_uint8,
+    c_uint32,
+    c_void_p,
+)
 from pathlib import Path
 from typing import Any
 
@@ -165,9 +175,7 @@ class Runtime:
         image = np.empty((count, self.side, self.side, 3), np.uint8)
         filled = self.mixes(mixes)
         self.library.check(
-            self.library.synthesize(
-                inversion, filled, len(mixes), image.ctypes.data, image.nbytes
-            )
+            self.library.synthesize(inversion, filled, len(mixes), image.ctypes.data, image.nbytes)
         )
         return image
 

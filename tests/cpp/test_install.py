@@ -1,4 +1,4 @@
-"""What is installed serves other projects: CMake's package, pkg-config, C, and nothing else leaks."""
+"""What is installed serves other projects, by CMake's package, by pkg-config, and from C."""
 
 import os
 import re
