@@ -43,7 +43,7 @@ class Weights:
         adversarial: Non-saturating loss of the patch discriminator against the references.
         texture: Sliced Wasserstein distance of coarse colours and of ArcFace's features to the
             references'.
-        structure: Lack of correlation of local contrast with the source head.
+        structure: Lack of correlation of local contrast with the source head; not of pairs.
         identity: 1 - cosine of ArcFace's embedding with the source head's.
         penalty: Size of the change.
         l1: Paired: absolute difference to the true picture.

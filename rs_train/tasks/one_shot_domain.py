@@ -18,6 +18,7 @@ from rs_train.losses.laplacian import laplacian_loss
 from rs_train.losses.lpips import lpips_loss
 from rs_train.losses.perceptual import perceptual_loss
 from rs_train.losses.sliced_wasserstein import neighbourhoods, texture_distance
+from rs_train.losses.structure import structure_loss
 from rs_train.perceptual.arcface import ArcFace
 from rs_train.perceptual.clip import ClipGuide
 from rs_train.perceptual.lpips import Lpips
@@ -88,10 +89,13 @@ class OneShotDomainTask(DomainTask):
             "perceptual": self._feature_distance(own),
             "style": self._style_distance(others, own),
         }
-        if weights.laplacian and self.clips:
+        if weights.structure or weights.laplacian:
             with torch.no_grad():
                 before = self.generator.synthesis(w_plus).clamp(-1, 1)
-            losses["laplacian"] = self._laplacian(w_plus, before, others)
+            enough = self.config.training.structure_enough
+            losses["structure"] = structure_loss(before, others, enough=enough)
+            if weights.laplacian and self.clips:
+                losses["laplacian"] = self._laplacian(w_plus, before, others)
         return losses
 
     def draw(self, count: int) -> Tensor:
@@ -150,11 +154,11 @@ class OneShotDomainTask(DomainTask):
     def _style_maps(self, image: Tensor) -> list[Tensor]:
         """VGG-16's relu4_3 and relu5_3; or, as deep maps of a face network tell people apart, all.
 
-        The latter with the coarse colours, as with unpaired references.
+        The latter with coarse colours, but not with their places, which are those of one head.
         """
         if self.vgg is not None:
             return self.vgg.features(image)[-2:]
-        return [neighbourhoods(image), *self.arcface.features(image)]
+        return [neighbourhoods(image)[:, :-2], *self.arcface.features(image)]
 
     def _laplacian(self, w_plus: Tensor, before: Tensor, after: Tensor) -> Tensor:
         coarse = w_plus[:, : self.config.training.coarse_rows]
