@@ -9,6 +9,7 @@ import inspect
 import sys
 import threading
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -307,9 +308,35 @@ def test_every_cuda_name_is_in_the_genuine_bindings() -> None:
     assert (properties.major, properties.minor) == (0, 0)
 
 
-def test_the_genuine_bindings_say_what_is_missing() -> None:
+@pytest.fixture
+def genuine():
+    """NVIDIA's bindings, whose functions refuse for want of a driver once they have taken their
+    arguments."""
     runtime = pytest.importorskip("cuda.bindings.runtime", reason="cuda-bindings")
     if runtime.cudaGetDeviceCount()[0] == runtime.cudaError_t.cudaSuccess:
         pytest.skip("there is a GPU")
+    return runtime
+
+
+def test_the_genuine_bindings_say_what_is_missing(genuine) -> None:
     with pytest.raises(ResourceError, match="no NVIDIA GPU, or its driver is too old"):
         cuda_memory.device_name()
+
+
+def test_the_genuine_bindings_take_our_arguments(genuine) -> None:
+    stream = object.__new__(cuda_memory.Stream)
+    stream._stream = genuine.cudaStream_t(0)
+    assert int(stream._stream) == 0
+    buffer = SimpleNamespace(address=X.ctypes.data)
+    for use in (
+        cuda_memory.Stream,
+        lambda: cuda_memory.Buffer(16),
+        lambda: stream.upload(X, buffer),
+        lambda: stream.download(buffer, X),
+        stream.wait,
+        lambda: cuda_memory.call("cudaSetDevice", 0),
+        lambda: cuda_memory.call("cudaFree", X.ctypes.data),
+        lambda: cuda_memory.call("cudaStreamDestroy", stream._stream),
+    ):
+        with pytest.raises(ResourceError):
+            use()
