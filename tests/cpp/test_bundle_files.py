@@ -80,6 +80,12 @@ def bent_by_rule(sound: bytes) -> list[bytes]:
     return files
 
 
+@pytest.fixture
+def files(manifest: Manifest, contents: Contents) -> Contents:  # noqa: F811
+    """Every file of a sound bundle."""
+    return contents | {"manifest.json": build_manifest(manifest, contents).to_json()}
+
+
 def compare_manifests(checker: Checker, folder: Path, files: Sequence[bytes]) -> Counter[int]:
     paths = write_all(folder, files, ".json")
     verdicts: Counter[int] = Counter()
@@ -91,28 +97,18 @@ def compare_manifests(checker: Checker, folder: Path, files: Sequence[bytes]) ->
     return verdicts
 
 
-def test_manifests(
-    checker: Checker,
-    tmp_path: Path,
-    manifest: Manifest,
-    contents: Contents,  # noqa: F811
-) -> None:
-    sound = build_manifest(manifest, contents).to_json()
-    files = [sound, *bent_by_rule(sound), *damaged_texts(sound, 900)]
-    verdicts = compare_manifests(checker, tmp_path, files)
+def test_manifests(checker: Checker, tmp_path: Path, files: Contents) -> None:
+    sound = files["manifest.json"]
+    texts = [sound, *bent_by_rule(sound), *damaged_texts(sound, 900)]
+    verdicts = compare_manifests(checker, tmp_path, texts)
     assert verdicts[0] >= 1 and verdicts[3] >= 600 and verdicts[4] >= 21 and verdicts[5] >= 2
 
 
 @pytest.mark.nightly
-def test_many_more_manifests(
-    sanitized_checker: Checker,
-    tmp_path: Path,
-    manifest: Manifest,  # noqa: F811
-    contents: Contents,  # noqa: F811
-) -> None:
-    sound = build_manifest(manifest, contents).to_json()
-    files = [sound, *bent_by_rule(sound), *damaged_texts(sound, 20_000)]
-    compare_manifests(sanitized_checker, tmp_path, files)
+def test_many_more_manifests(sanitized_checker: Checker, tmp_path: Path, files: Contents) -> None:
+    sound = files["manifest.json"]
+    texts = [sound, *bent_by_rule(sound), *damaged_texts(sound, 20_000)]
+    compare_manifests(sanitized_checker, tmp_path, texts)
 
 
 # ------------------------------------------------------------------------------ folders on disk
@@ -182,13 +178,7 @@ DAMAGES: dict[str, Callable[[Path], Any]] = {
 }
 
 
-def test_folders(
-    checker: Checker,
-    tmp_path: Path,
-    manifest: Manifest,
-    contents: Contents,  # noqa: F811
-) -> None:
-    files = contents | {"manifest.json": build_manifest(manifest, contents).to_json()}
+def test_folders(checker: Checker, tmp_path: Path, files: Contents) -> None:
     roots = []
     for i, damage in enumerate(DAMAGES.values()):
         root = tmp_path / str(i)
