@@ -22,7 +22,8 @@ _MEGABYTES = {"rs_train/demo": 40, "rs_runtime/demo": 25}
 def folder(tmp_path, monkeypatch):
     """A place where the pages' commands find what they name: photos, a folder, bundles."""
     (tmp_path / "examples").mkdir()
-    shutil.copy(_PHOTO, tmp_path / "examples" / "photo.jpg")
+    for name in ("photo.jpg", "group.jpg"):
+        shutil.copy(_PHOTO.with_name(name), tmp_path / "examples" / name)
     shutil.copy(_PHOTO, tmp_path / "photo.jpg")
     (tmp_path / "folder").mkdir()
     shutil.copy(_PHOTO, tmp_path / "folder" / "photo.jpg")
