@@ -91,7 +91,7 @@ def _photo(head: np.ndarray) -> np.ndarray:
     side = head.shape[0] * 3 // 2
     wide = np.pad(head, ((0, 0), (head.shape[0] // 4,) * 2, (0, 0)), "edge")
     resized = Image.fromarray(wide).resize((side * 3 // 2, side), Image.Resampling.BILINEAR)
-    return np.asarray(resized)
+    return np.array(resized)  # writable, as PyTorch wants it
 
 
 def _first(inputs: Arrays, shared: tuple[str, ...] = ()) -> Arrays:
