@@ -233,7 +233,14 @@ def _log() -> Any:
 
 @functools.cache
 def _runtime() -> Any:
-    return library().Runtime(_log())
+    try:
+        return library().Runtime(_log())
+    except (TypeError, RuntimeError) as error:  # what its bindings make of a missing device
+        raise ResourceError(
+            "TensorRT is installed but does not start",
+            found="; ".join(_log().errors) or str(error),
+            hint="check the driver (nvidia-smi), or use --provider auto",
+        ) from error
 
 
 _loading = threading.Lock()
@@ -252,10 +259,7 @@ def _load_plugins(folder: Path, plugin: PluginLibrary) -> None:
 
 
 def _deserialised(label: str, data: bytes) -> Any:
-    try:
-        engine = _runtime().deserialize_cuda_engine(data)
-    except (TypeError, RuntimeError) as error:  # what its bindings make of a missing device
-        raise _failed("does not start", str(error)) from error
+    engine = _runtime().deserialize_cuda_engine(data)
     if engine is None:
         raise _failed(f"cannot open the engine {label!r}")
     return engine
@@ -282,10 +286,10 @@ def _check_tensors(label: str, engine: Any, sidecar: EngineFile) -> None:
         )
 
 
-def _failed(what: str, reason: str = "") -> RefineStyleError:
+def _failed(what: str) -> RefineStyleError:
     """What TensorRT last complained of, as one of our errors."""
     errors = _log().errors
-    text = " ".join((reason or "; ".join(errors)).split())[-300:]
+    text = " ".join("; ".join(errors).split())[-300:]
     errors.clear()
     if any(sign in text.lower() for sign in _MEMORY):
         return ResourceError(

@@ -1,7 +1,8 @@
 """Run with NVIDIA's bindings and the stub libraries on their paths: what the bindings hold.
 
 Prints JSON: the version; members by class, "" for the package itself; the signatures in the
-docstrings; the flags that a build would ask for; and what the progress monitor passed on.
+docstrings; the flags that a build would ask for; what the progress monitor passed on; and what the
+runner's logger kept and its runtime, of which the stubs make none, was refused with.
 """
 
 import importlib
@@ -12,6 +13,8 @@ trt = importlib.import_module("tensorrt_bindings")
 sys.modules["tensorrt"] = trt
 
 from rs_export import engine  # noqa: E402
+from rs_runtime.contracts.errors import ResourceError  # noqa: E402
+from rs_runtime.engines import tensorrt_engine  # noqa: E402
 
 members, signatures = {"": dir(trt)}, {}
 for name in dir(trt):
@@ -30,6 +33,15 @@ monitor.cancel()
 goes_on.append(monitor.step_complete("whole", 1))
 monitor.phase_finish("whole")
 
+log = tensorrt_engine._log()
+log.log(trt.ILogger.ERROR, "bad")
+log.log(trt.ILogger.INFO, "good")
+try:
+    tensorrt_engine._runtime()
+    refusal = ""
+except ResourceError as error:
+    refusal = error.what
+
 facts = {
     "version": trt.__version__,
     "members": members,
@@ -39,5 +51,8 @@ facts = {
     "is_monitor": isinstance(monitor, trt.IProgressMonitor),
     "steps": steps,
     "goes_on": goes_on,
+    "is_logger": isinstance(log, trt.ILogger),
+    "logged": list(log.errors),
+    "refusal": refusal,
 }
 print(json.dumps(facts))

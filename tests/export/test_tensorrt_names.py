@@ -161,6 +161,12 @@ def test_the_monitor_is_one_of_tensorrt_s(bindings: Any) -> None:
     assert bindings["goes_on"] == [True, True, False]
 
 
+def test_the_runner_s_logger_is_one_of_tensorrt_s(bindings: Any) -> None:
+    assert bindings["is_logger"]
+    assert bindings["logged"] == ["bad"]
+    assert bindings["refusal"] == "TensorRT is installed but does not start"
+
+
 def test_other_names_would_be_seen() -> None:
     """What the check looks at, on lines that have mistakes of every kind."""
     found = touched(
