@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from rs_train.generator import Generator
 
 _file = click.Path(path_type=Path)
-_ALL = "all"
 _SUFFIX = ".direction"
 
 _generator_option = click.option(
@@ -67,8 +66,8 @@ class _Wanted:
     "--entry",
     "entries",
     multiple=True,
-    metavar="NAME|all",
-    help="GANSpace, StyleSpace: an entry that was published for such a file; repeats.",
+    metavar="NAME|ffhq|cars",
+    help="GANSpace, StyleSpace: a published entry, or all of a data set; repeats.",
 )
 @click.option("--component", type=int, metavar="K", help="GANSpace: which component.")
 @_rows_option
@@ -110,7 +109,7 @@ def import_(
 
     \b
     rs-train directions import age.pt --generator generator.safetensors --out edits
-    rs-train directions import ffhq_pca.pt --entry all --generator generator.safetensors
+    rs-train directions import ffhq_pca.pt --entry ffhq --generator generator.safetensors
     rs-train directions import S_mean_std --channel 6,501 --name smile --generator g.safetensors
     """
     from rs_train.checkpoint import load_model
@@ -133,9 +132,8 @@ def _directions(
 
     content = public.content
     if wanted.entries:
-        names = (
-            list(known.published_entries(public)) if wanted.entries == (_ALL,) else wanted.entries
-        )
+        sets = known.published_sets(public)
+        names = [name for entry in wanted.entries for name in sets.get(entry, (entry,))]
         return [known.entry_direction(public, target, entry) for entry in names]
     name = wanted.name or stem
     if isinstance(content, known.Vector):
@@ -160,7 +158,7 @@ def _directions(
     )
     raise UsageError(
         f"{stem}: which direction of this file is not said",
-        expected=f"{choice}, or --entry with {', '.join(known.published_entries(public))} or all",
+        expected=f"{choice}, or --entry with {' or '.join(known.published_sets(public))}",
     )
 
 

@@ -271,13 +271,13 @@ def _brief(sizes: Sequence[int]) -> str:
 
 
 @cache
-def published() -> dict[str, dict[str, Any]]:
-    """Entries by name, under `ganspace` and `style_space`; see published.toml."""
+def published() -> dict[str, dict[str, dict[str, Any]]]:
+    """Entries by data set and name, under `ganspace` and `style_space`; see published.toml."""
     return tomllib.loads(_TABLE.read_text(encoding="utf-8"))
 
 
-def published_entries(file: PublicFile) -> dict[str, Any]:
-    """The published entries that are for this kind of file."""
+def published_sets(file: PublicFile) -> dict[str, dict[str, Any]]:
+    """The published entries that are for this kind of file, by data set and name."""
     if isinstance(file.content, Components):
         return published()["ganspace"]
     return published()["style_space"] if isinstance(file.content, StyleDeviations) else {}
@@ -290,7 +290,7 @@ def entry_direction(file: PublicFile, target: Target, entry: str) -> Direction:
         UsageError: None of that name is for this kind of file.
         IncompatibleError: A file of another generator.
     """
-    entries = published_entries(file)
+    entries = {name: own for part in published_sets(file).values() for name, own in part.items()}
     if entry not in entries:
         raise UsageError(
             f"no entry {entry!r} is published for this kind of file",

@@ -122,7 +122,8 @@ def test_every_published_entry_is_one_of_ffhq_or_cars():
         (styles, published()["style_space"]),
         (components, published()["ganspace"]),
     ):
-        for entry in entries:
+        assert entries.keys() == {"ffhq", "cars"}
+        for entry in (*entries["ffhq"], *entries["cars"]):
             encode_direction(entry_direction(_File(content), target, entry))
         with pytest.raises(UsageError, match="no entry 'x'"):
             entry_direction(_File(content), target, "x")
