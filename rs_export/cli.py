@@ -22,7 +22,7 @@ DEFAULT_OUT = Path("bundle")
     "checkpoints",
     multiple=True,
     type=click.Path(path_type=Path),
-    help="Checkpoint, or folder of <part>.safetensors and domains/; repeats. Default: the demo.",
+    help="Checkpoint or folder: <part>.safetensors, domains/, edits/; repeats. Default: the demo.",
 )
 @click.option(
     "--domain",
