@@ -213,7 +213,9 @@ def _invert(work: _Work, photo: NDArray[np.uint8], result: _Result) -> _Drawn:
     )
     result.provider = work.runtime.provider
     result.reconstruction_error = float(inversion.error.max())
-    result.faces = [crop.face.points.round(1).tolist() for crop in inversion.crops if crop] or None
+    result.faces = [
+        crop.face.points.astype(float).round(1).tolist() for crop in inversion.crops if crop
+    ] or None
     result.warning = "; ".join(_warnings(inversion)) or None
     strip = _strip(work, inversion, picture) if work.strip else None
     whole = inversion.paste_back(picture) if work.faces.paste_back else picture
