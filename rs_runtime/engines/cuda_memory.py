@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from rs_runtime.contracts.errors import RefineStyleError, ResourceError
 
+_CHECK = "check the driver (nvidia-smi), or use --provider auto"
+
 
 def runtime() -> Any:
     """NVIDIA's bindings of the CUDA runtime.
@@ -34,7 +36,10 @@ def call(function: str, *arguments: Any) -> Any:
         ResourceError: No device, no driver, no memory, or the device failed.
     """
     cuda = runtime()
-    status, *values = getattr(cuda, function)(*arguments)
+    try:
+        status, *values = getattr(cuda, function)(*arguments)
+    except RuntimeError as error:  # what the bindings for CUDA 12 make of a missing driver
+        raise _missing(str(error)) from error
     if status != cuda.cudaError_t.cudaSuccess:
         raise _failed(cuda, function, status)
     return values[0] if values else None
@@ -118,11 +123,11 @@ def _failed(cuda: Any, function: str, status: Any) -> ResourceError:
             "not enough memory on the GPU",
             hint="use a smaller batch or fewer domains at once, or stop what else runs there",
         )
-    missing = (cuda.cudaError_t.cudaErrorInsufficientDriver, cuda.cudaError_t.cudaErrorNoDevice)
-    what = "there is no NVIDIA GPU, or its driver is too old" if status in missing else function
-    return ResourceError(
-        f"CUDA: {what}",
-        found=status.name,
-        expected="a working device and its driver",
-        hint="check the driver (nvidia-smi), or use --provider auto",
-    )
+    if status in (cuda.cudaError_t.cudaErrorInsufficientDriver, cuda.cudaError_t.cudaErrorNoDevice):
+        return _missing(status.name)
+    return ResourceError(f"CUDA: {function} failed", found=status.name, hint=_CHECK)
+
+
+def _missing(reason: str) -> ResourceError:
+    what = "there is no NVIDIA GPU, or its driver is missing or too old"
+    return ResourceError(f"CUDA: {what}", found=reason, hint=_CHECK)

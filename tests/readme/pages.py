@@ -76,8 +76,6 @@ def commands(page: Path) -> list[Command]:
 def _calls(page: Path, number: int, line: str) -> list[Command]:
     assert not line.rstrip().endswith("\\"), f"{name(page)}:{number}: a command over several lines"
     calls = []
-    if not any(program in line for program in PROGRAMS):
-        return calls
     for part in re.split(r"&&|\|\||;|\|", line):
         words = shlex.split(part, comments=True)
         if words and Path(words[0]).name in PROGRAMS:
