@@ -28,7 +28,12 @@ from rs_runtime.contracts.engine_file import (
     read_sidecar,
     stale,
 )
-from rs_runtime.contracts.errors import IncompatibleError, RefineStyleError, UsageError
+from rs_runtime.contracts.errors import (
+    IncompatibleError,
+    RefineStyleError,
+    ResourceError,
+    UsageError,
+)
 from rs_runtime.contracts.files import read_file, sha256_hex, write_atomic
 from rs_runtime.contracts.manifest import MAX_FILE_BYTES, FileEntry, Manifest, Role, Variant
 from rs_runtime.contracts.tokens import decode_token_set
@@ -90,7 +95,7 @@ def build_engines(path: Path, *, tell: Tell, steps: Steps) -> list[Path]:
     machine = require_tensorrt()
     bundle = read_bundle(path)
     folder = engines_folder(path)
-    folder.mkdir(exist_ok=True)
+    _make(folder)
     plugin = _copy_plugins(folder, tell)
     sources = [
         _source(bundle, name, role, variant, machine, plugin)
@@ -164,6 +169,17 @@ def _domain_rank(bundle: Bundle) -> int:
         for path in manifest.domains.values()
     )
     return max((domain.rank for domain in sets), default=_PAPER_RANK)
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise ResourceError(
+            f"{folder}: cannot be written",
+            found=error.strerror or type(error).__name__,
+            hint="copy the bundle to a folder that you may write to",
+        ) from error
 
 
 def _copy_plugins(folder: Path, tell: Tell) -> PluginLibrary | None:

@@ -268,6 +268,12 @@ def test_a_bundle_without_graphs_for_tensorrt(fake: FakeTensorRt, tmp_path: Path
         build(tmp_path / "other")
 
 
+def test_a_place_that_cannot_be_written(fake: FakeTensorRt, bundle: Path) -> None:
+    engines_folder(bundle).write_text("in the way")
+    with pytest.raises(ResourceError, match="cannot be written"):
+        build(bundle)
+
+
 def test_an_old_tensorrt(fake: FakeTensorRt, bundle: Path, monkeypatch) -> None:
     monkeypatch.setattr(engine, "this_machine", lambda: replace(MACHINE, tensorrt="8.6.1.6"))
     with pytest.raises(IncompatibleError, match="too old"):
