@@ -49,17 +49,20 @@ def encoder_from_state(
     require_input_channels(state, 3)
     left = dict(state)
     z = left.pop("z")
-    require_rows(z.shape[1], num_ws)
+    spare = z.shape[1] - num_ws
+    if spare < 0:
+        require_rows(z.shape[1], num_ws)
     rows = latent_avg.float().expand(num_ws, -1)
     if (rows != rows[0]).any():
         raise IncompatibleError("the encoder adds another average to each row of w_plus")
     channels = trunk_channels(state)
     config = StyleTransformerConfig(
         image_height=image_height(facts),
-        num_ws=z.shape[1],
+        num_ws=num_ws,
         z_dim=z.shape[2],
         w_dim=channels[-1],
         channels=channels,
+        spare_queries=spare,
     )
     encoder = StyleTransformer(config)
     average = rows[0] if facts.get("start_from_latent_avg", True) else rows[0] * 0

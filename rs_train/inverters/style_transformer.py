@@ -30,6 +30,8 @@ class StyleTransformerConfig:
         w_dim: width of w and of the attention.
         channels: widths of the trunk's stages; the last is the attention's width, hence w_dim.
         heads: attention heads.
+        spare_queries: queries beyond the rows, which the others attend to and which are then left
+            out; the released encoder of cars has 18 queries for 16 rows.
     """
 
     image_size: int = 256
@@ -39,6 +41,7 @@ class StyleTransformerConfig:
     w_dim: int = 512
     channels: Channels = (64, 128, 256, 512)
     heads: int = 4
+    spare_queries: int = 0
 
     def __post_init__(self) -> None:
         if self.channels[-1] != self.w_dim:
@@ -64,8 +67,9 @@ class StyleTransformer(nn.Module):
         self.config = config
         self.pyramid = FeaturePyramid(3, config.channels)
         self.layers = nn.ModuleList(DecoderLayer(config.w_dim, config.heads) for _ in range(3))
-        self.z = nn.Parameter(torch.randn(1, config.num_ws, config.z_dim))
-        self.register_buffer("query", torch.zeros(1, config.num_ws, config.w_dim))
+        queries = config.num_ws + config.spare_queries
+        self.z = nn.Parameter(torch.randn(1, queries, config.z_dim))
+        self.register_buffer("query", torch.zeros(1, queries, config.w_dim))
         self.register_buffer("latent_avg", torch.zeros(config.w_dim))
 
     def start_from(self, mean: Tensor, std: Tensor) -> None:
@@ -79,7 +83,7 @@ class StyleTransformer(nn.Module):
             self.layers[-1].norm_output.weight.copy_(std)
 
     def map_query(self, mapping: Callable[[Tensor], Tensor]) -> Tensor:
-        """Queries [1, num_ws, w_dim] from z, differentiable; ``mapping`` takes [M, z_dim]."""
+        """Queries [1, Q, w_dim] from z, differentiable; ``mapping`` takes [M, z_dim]."""
         return mapping(self.z[0]).unsqueeze(0)
 
     def bake(self, mapping: Callable[[Tensor], Tensor]) -> None:
@@ -88,18 +92,18 @@ class StyleTransformer(nn.Module):
             self.query.copy_(self.map_query(mapping))
 
     def offsets(self, features: Pyramid, query: Tensor) -> Tensor:
-        """Read the maps with ``query`` [1 or N, num_ws, w_dim]; offsets [N, num_ws, w_dim]."""
+        """Read the maps with ``query`` [1 or N, Q, w_dim]; offsets [N, num_ws, w_dim]."""
         tokens = query
         for layer, level in zip(self.layers, features, strict=True):
             tokens = layer(tokens, level)
-        return tokens
+        return tokens[:, : self.config.num_ws] if self.config.spare_queries else tokens
 
     def forward(self, image: Tensor, query: Tensor | None = None) -> Tensor:
         """Invert images.
 
         Args:
             image: [N, 3, S, S] in [-1, 1].
-            query: [1, num_ws, w_dim], the baked one by default.
+            query: [1, Q, w_dim], the baked one by default.
 
         Returns:
             w_plus [N, num_ws, w_dim].

@@ -114,6 +114,24 @@ def test_the_encoder_computes_what_its_project_does(tmp_path, checkpoint, reques
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("checkpoint", ["style_transformer"], indirect=True)
+@torch.no_grad()
+def test_the_encoder_of_cars_has_more_queries_than_rows(tmp_path, checkpoint):
+    state = checkpoint["state_dict"]
+    state["encoder.module.z"] = torch.randn(1, 12, 32)
+    for key in [key for key in state if key.startswith("decoder.module.")]:
+        state[key.replace("module.", "")] = state.pop(key)  # of cars alone, not wrapped
+    checkpoint["opts"]["dataset_type"] = "cars_encode"
+    imported = import_models(saved(tmp_path, checkpoint))
+    config = imported.encoder.config
+    assert (config.num_ws, config.spare_queries, config.image_height) == (10, 2, 192)
+    picture = torch.rand(2, 3, 256, 256) * 2 - 1
+    rows = expected_w_plus("style_transformer", checkpoint, picture[:, :, 32:224], imported)
+    torch.testing.assert_close(imported.encoder(picture), rows[:, :10], atol=1e-4, rtol=1e-4)
+    state["encoder.module.z"] = torch.randn(1, 9, 32)
+    assert "9 rows" in import_models(saved(tmp_path, checkpoint)).notes[0]
+
+
 @pytest.mark.parametrize("checkpoint", ["psp"], indirect=True)
 def test_the_generator_is_the_one_of_its_own_project(tmp_path, checkpoint):
     alone = genuine.rosinality(genuine.small(genuine.shapes_of("psp")))
