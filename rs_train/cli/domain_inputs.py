@@ -51,16 +51,17 @@ def build_task(
     from rs_train.tasks.domain import Subject
 
     generator = load_model(inputs.generator, expect="generator").to(pick_device())
-    heads = replace(config.pool, random_heads=0) if inputs.paired else config.pool
     codes = _codes(inputs, generator)
-    precision = config.training.precision
-    pool = HeadPool(generator, heads, codes, seed=config.loop.seed, precision=precision)
     pictures = inputs.references or inputs.reference
     size = generator.config.resolution
     data = ImageFolder(pictures, size, flip=not inputs.paired) if pictures else None
     about = describe(inputs.name or inputs.out.stem, inputs.prompt, data)
-    subject = Subject(config=config, generator=generator, pool=pool, about=about, out=inputs.out)
     arcface = load_model(inputs.arcface, expect="arcface") if inputs.arcface else None
+    # Last, because it takes minutes at large sizes.
+    heads = replace(config.pool, random_heads=0) if inputs.paired else config.pool
+    precision = config.training.precision
+    pool = HeadPool(generator, heads, codes, seed=config.loop.seed, precision=precision)
+    subject = Subject(config=config, generator=generator, pool=pool, about=about, out=inputs.out)
     if inputs.reference:
         return _one_shot(subject, inputs, arcface, data.images([0])), None
     if inputs.paired:
