@@ -14,7 +14,6 @@ from rs_runtime.image_io import load_picture
 from tests.runtime.test_faces import face, photo
 from tests.runtime.tiny_bundle import build
 
-
 EVERYBODY = ("--align", "points.json", "--face", "all", "--paste-back")
 
 
