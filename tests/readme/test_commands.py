@@ -22,6 +22,7 @@ _CONFIGURATIONS = {
     ("judge", "clip"): "rs_train.tasks.judge:ClipRun",
     ("judge", "arcface"): "rs_train.tasks.judge:ArcFaceRun",
     ("judge", "metric"): "rs_train.tasks.judge:MetricRun",
+    ("landmarks",): "rs_train.tasks.landmarks:LandmarkRun",
 }
 
 
