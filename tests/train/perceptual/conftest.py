@@ -33,6 +33,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 "domain": medium,
                 "identity": 1000 + person,
                 "caption": f"a {medium} of a smiling person in {WORDS[person]}",
+                "attributes": {
+                    "glasses": person % 2,
+                    "beard": ("none", "none", "full")[person],
+                    "hair": ("bald", "bob", "bun")[person],
+                },
                 "parameters": [person / 2] * len(PARAMETER_NAMES),
             }
         )

@@ -76,7 +76,8 @@ def test_arcface_tells_people_apart(data: LabelledPortraits, tmp_path: Path) -> 
 
 def test_metric_network_learns_all_its_heads(data: LabelledPortraits, tmp_path: Path) -> None:
     model = MetricConfig(image_size=32, channels=CHANNELS, embed_dim=8)
-    task = MetricTask(MetricRun(model=model, training=TRAINING, loop=LOOP), data, tmp_path / "m")
+    loop = replace(LOOP, steps=2 * LOOP.steps)
+    task = MetricTask(MetricRun(model=model, training=TRAINING, loop=loop), data, tmp_path / "m")
     trained = train(task, data, tmp_path)
     heads = trained(data.images(range(12)))
     assert trained.config.domains == ("photo", "sketch")
