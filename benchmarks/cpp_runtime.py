@@ -3,8 +3,8 @@
     python -m benchmarks.cpp_runtime --invert build/cpp/examples/invert --out cpp_runtime.json
 
 Each row is a process of its own that inverts `examples/photo.jpg` and draws it as a sketch: wall
-time from start to end and the largest resident memory, medians of several. Sizes are of the files
-that an application has to carry beside the bundle and the engine.
+and CPU time from start to end and the largest resident memory, medians of several. Sizes are of the
+files that an application has to carry beside the bundle and the engine.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
 
 from rs_runtime.diagnostics.machine import machine_facts
@@ -23,6 +24,7 @@ from rs_runtime.diagnostics.machine import machine_facts
 ROOT = Path(__file__).resolve().parents[1]
 PHOTO = ROOT / "examples" / "photo.jpg"
 PROVIDER = "openvino"
+PACKAGES = ("numpy", "pillow", "opencv-python-headless")
 PYTHON = """
 import sys
 from rs_runtime.image_io import write_picture
@@ -34,8 +36,8 @@ write_picture(sys.argv[2], portrait.synthesize("sketch"))
 
 
 def measured(command: Sequence[str], repeats: int) -> dict[str, float]:
-    """Medians of wall seconds and of peak memory in MiB over processes of one command."""
-    seconds, peaks = [], []
+    """Medians of seconds on the clock and of the CPU, and of peak memory in MiB."""
+    seconds, cpu_seconds, peaks = [], [], []
     for _ in range(repeats):
         started = time.perf_counter()
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
@@ -44,32 +46,30 @@ def measured(command: Sequence[str], repeats: int) -> dict[str, float]:
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
             raise SystemExit(f"{command[0]}: exit status {process.returncode}")
+        cpu_seconds.append(usage.ru_utime + usage.ru_stime)
         peaks.append(usage.ru_maxrss / 1024)
     return {
         "seconds": round(statistics.median(seconds), 3),
+        "cpu_seconds": round(statistics.median(cpu_seconds), 3),
         "peak_mib": round(statistics.median(peaks), 1),
     }
 
 
-def folder_bytes(folder: Path) -> int:
-    """Bytes of all files below a folder."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+def package_bytes(package: str) -> int:
+    """Bytes of an installed package's files."""
+    return sum(
+        path.locate().stat().st_size for path in metadata.files(package) if path.locate().is_file()
+    )
 
 
 def sizes(invert: Path) -> dict[str, int]:
     """Bytes of our library, stripped, and of the Python packages that do its work."""
-    import cv2
-    import numpy
-    import PIL
-
     (library,) = invert.parent.parent.glob("librefinestyle.so.*.*.*")
     with tempfile.TemporaryDirectory() as folder:
         stripped = Path(folder) / "stripped"
         subprocess.run(["strip", "-o", str(stripped), str(library)], check=True)
-        found = {"librefinestyle.so": stripped.stat().st_size}
-    for package in (numpy, PIL, cv2):
-        found[package.__name__] = folder_bytes(Path(package.__file__).parent)
-    return found
+        found = {library.name: stripped.stat().st_size}
+    return found | {package: package_bytes(package) for package in PACKAGES}
 
 
 def main() -> None:
