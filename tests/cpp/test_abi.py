@@ -11,7 +11,7 @@ import pytest
 
 from rs_runtime.contracts.tokens import read_token_set, write_token_set
 from rs_runtime.image_io import load_picture
-from tests.cpp.conftest import BUNDLE, PHOTO
+from tests.cpp.conftest import BUNDLE, PHOTO, onnxruntime_options
 from tests.cpp.library import Domain, Failure, Library, Mix, Options, Pixels, Runtime
 
 USAGE, MALFORMED, UNSAFE, INCOMPATIBLE, RESOURCE, NUMERICS = 2, 3, 4, 5, 6, 7
@@ -88,6 +88,12 @@ def test_bundles_and_options_that_are_refused(library, bundle, options, status, 
 def test_named_provider_never_falls_back(library):
     with pytest.raises(Failure) as failure:
         library.open_bundle(BUNDLE, provider=b"cuda", onnxruntime=b"/nosuch/libonnxruntime.so")
+    assert failure.value.status == RESOURCE
+
+
+def test_provider_that_the_library_lacks_is_refused(library):
+    with pytest.raises(Failure, match="CUDAExecutionProvider") as failure:
+        library.open_bundle(BUNDLE, **onnxruntime_options() | {"provider": b"cuda"})
     assert failure.value.status == RESOURCE
 
 
