@@ -113,7 +113,8 @@ Bytes read_listed(const std::string& root, const std::string& relpath, const Fil
     return read_file(path, entry.size, "file of the bundle");
   } catch (const Error& error) {
     if (error.status == Status::kUnsafe) {
-      throw wrong_size(path, status_of(to_path(path)).size, entry);
+      std::error_code ignored;
+      throw wrong_size(path, fs::file_size(to_path(path), ignored), entry);
     }
     if (error.status != Status::kUsage) throw;
     throw Error(Status::kMalformed, path + ": a file of the bundle cannot be read",

@@ -10,7 +10,6 @@
 
 #if defined(_WIN32)
 #include <io.h>
-#include <windows.h>
 #else
 #include <sys/file.h>
 #include <unistd.h>

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <cstdio>
 #include <filesystem>
 #include <optional>
 #include <string_view>
@@ -64,9 +63,10 @@ double read_strength(const std::string& text, const std::string& whole) {
 
 std::string DomainRequest::label() const {
   if (strength == 1) return name;
-  char number[32];
-  std::snprintf(number, sizeof number, "%g", strength);
-  return name + "=" + number;
+  char number[32];  // as %g writes it, whatever the locale
+  const auto end =
+      std::to_chars(number, number + sizeof number, strength, std::chars_format::general, 6);
+  return name + "=" + std::string(number, end.ptr);
 }
 
 DomainRequest parse_domain(const std::string& text, const std::vector<std::string>& known) {

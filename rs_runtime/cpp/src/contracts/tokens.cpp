@@ -1,6 +1,7 @@
 #include "contracts/tokens.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <cstring>
 #include <utility>
@@ -23,9 +24,14 @@ std::string name_of(TokenDtype dtype) { return dtype == TokenDtype::kF16 ? "F16"
 
 bool is_allowed(float value) { return std::fabs(value) <= kMaxValue; }  // false for NaN
 
+std::string text_of(float value) {
+  char text[32];
+  return {text, std::to_chars(text, text + sizeof text, value).ptr};
+}
+
 Error bad_value(Status status, const std::string& name, std::size_t at, float value) {
   return {status, name + ": a value that is not finite or too large",
-          std::to_string(value) + " at " + std::to_string(at), "at most 1e+06 in size"};
+          text_of(value) + " at " + std::to_string(at), "at most 1e+06 in size"};
 }
 
 // The hash of a set is over its file with the hash itself as zeros, without the length.
@@ -71,7 +77,7 @@ void append_values(Bytes& bytes, const std::vector<float>& values, TokenDtype dt
     }
     const std::uint16_t half = float_to_half(values[i]);
     if (std::isinf(half_to_float(half))) {
-      throw Error(Status::kNumerics, name + " does not fit F16", std::to_string(values[i]), "",
+      throw Error(Status::kNumerics, name + " does not fit F16", text_of(values[i]), "",
                   "store it as F32");
     }
     append_little_endian(bytes, half, 2);
