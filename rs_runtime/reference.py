@@ -97,10 +97,16 @@ def _convolution(x: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     k = kernel.shape[-1]
     padded = np.pad(x, ((0, 0), (0, 0), (k // 2, k // 2), (k // 2, k // 2)))
     return sum(
-        np.einsum("noi,nihw->nohw", kernel[..., a, b], padded[:, :, a : a + height, b : b + width])
+        _mix(kernel[..., a, b], padded[:, :, a : a + height, b : b + width])
         for a in range(k)
         for b in range(k)
     )
+
+
+def _mix(matrix: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Apply each sample's [Cout, Cin] to its channels; as einsum this takes minutes at 1024²."""
+    samples, channels, height, width = x.shape
+    return (matrix @ x.reshape(samples, channels, -1)).reshape(samples, -1, height, width)
 
 
 def _transposed_convolution(x: np.ndarray, kernel: np.ndarray) -> np.ndarray:
@@ -110,8 +116,8 @@ def _transposed_convolution(x: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     spread = np.zeros((samples, kernel.shape[1], 2 * height - 2 + k, 2 * width - 2 + k), x.dtype)
     for a in range(k):
         for b in range(k):
-            spread[:, :, a : a + 2 * height - 1 : 2, b : b + 2 * width - 1 : 2] += np.einsum(
-                "noi,nihw->nohw", kernel[..., a, b], x
+            spread[:, :, a : a + 2 * height - 1 : 2, b : b + 2 * width - 1 : 2] += _mix(
+                kernel[..., a, b], x
             )
     # The blur has 4 taps a side; (1, 1) around the 2H + 1 pixels of k = 3, (2, 2) around 2H - 1.
     pad = 1 if k == 3 else 2
