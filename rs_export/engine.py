@@ -276,6 +276,7 @@ def _monitor(trt: Any, steps: Steps) -> Any:
     class Monitor(trt.IProgressMonitor):
         def __init__(self) -> None:
             super().__init__()
+            self._left: dict[str, int] = {}  # steps of each outer phase
             self._totals: dict[str, int] = {}
             self._cancelled = False
 
@@ -284,17 +285,20 @@ def _monitor(trt: Any, steps: Steps) -> Any:
 
         def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
             if not parent_phase:  # phases inside it are part of its steps
-                self._totals[phase_name] = num_steps
+                self._left[phase_name] = self._totals[phase_name] = num_steps
                 steps(phase_name, 0, num_steps)
 
         def step_complete(self, phase_name: str, step: int) -> bool:
             if phase_name in self._totals:
-                steps(phase_name, step + 1, self._totals[phase_name])
+                total = self._totals[phase_name]
+                self._left[phase_name] = total - step - 1
+                steps(phase_name, step + 1, total)
             return not self._cancelled
 
         def phase_finish(self, phase_name: str) -> None:
-            total = self._totals.pop(phase_name, None)
-            if total is not None:
+            # A phase may finish before its last step.
+            if self._left.pop(phase_name, 0):
+                total = self._totals[phase_name]
                 steps(phase_name, total, total)
 
     return Monitor()

@@ -29,9 +29,9 @@ monitor = engine._monitor(trt, lambda *step: steps.append(step))
 monitor.phase_start("whole", None, 2)
 monitor.phase_start("part", "whole", 5)
 goes_on = [monitor.step_complete("part", 0), monitor.step_complete("whole", 0)]
+monitor.phase_finish("whole")  # before its last step
 monitor.cancel()
-goes_on.append(monitor.step_complete("whole", 1))
-monitor.phase_finish("whole")
+goes_on.append(monitor.step_complete("part", 1))
 
 log = tensorrt_engine._log()
 log.log(trt.ILogger.ERROR, "bad")

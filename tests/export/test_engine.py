@@ -259,7 +259,7 @@ def test_ctrl_c_ends_a_build_and_keeps_what_was_there(fake: FakeTensorRt, bundle
 def test_outer_phases_are_the_progress(fake: FakeTensorRt, bundle: Path) -> None:
     seen: list[tuple[str, int, int]] = []
     engine.build_engines(bundle, tell=lambda _: None, steps=lambda *step: seen.append(step))
-    assert seen[:5] == [(PHASE, done, 3) for done in (0, 1, 2, 3, 3)]
+    assert seen == [(PHASE, done, 3) for done in (0, 1, 2, 3)] * 2
 
 
 def test_a_bundle_without_graphs_for_tensorrt(fake: FakeTensorRt, tmp_path: Path) -> None:

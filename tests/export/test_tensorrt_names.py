@@ -157,7 +157,7 @@ def test_the_monitor_is_one_of_tensorrt_s(bindings: Any) -> None:
         "step_complete",
         "phase_finish",
     }
-    assert bindings["steps"] == [["whole", 0, 2], ["whole", 1, 2], ["whole", 2, 2], ["whole", 2, 2]]
+    assert bindings["steps"] == [["whole", 0, 2], ["whole", 1, 2], ["whole", 2, 2]]
     assert bindings["goes_on"] == [True, True, False]
 
 
