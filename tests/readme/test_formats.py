@@ -113,6 +113,7 @@ def test_roles_take_and_give_what_the_exporter_makes():
         "base_inverter": ("image", "w_plus"),
         "refiner": ("image", "first_inversion", "P", "Q"),
         "synthesis": ("w_plus", "P", "Q", "style_offset", "modulation", "image", "image_float"),
+        "landmarks": ("photo", "score", "points"),
     }
     from rs_runtime.pipeline import DEMO_BUNDLE
 
