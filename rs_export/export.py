@@ -22,9 +22,11 @@ from rs_export.graphs.role import Arrays, RoleGraph
 from rs_export.graphs.synthesis import synthesis_role
 from rs_export.half import compute_in_half, map_nodes
 from rs_export.parity import (
+    Case,
     LayerValues,
     Numbers,
     RunGraph,
+    cases_of,
     check_flow,
     check_layers,
     check_role,
@@ -62,13 +64,13 @@ class Exported:
         parity: What was measured, as JSON values: "fp32", "fp16_stored" and, of the synthesis,
             "cpu form" by output and layer before engines come in; then each variant by output; and
             "fp16 ranges" where a graph computes in fp16.
-        golden: One input and the reference's output.
+        golden: One of the cases that it was compared on.
     """
 
     role: Role
     models: dict[str, onnx.ModelProto]
     parity: dict[str, Any]
-    golden: tuple[Arrays, Arrays]
+    golden: Case
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,8 @@ def export_model(
         domains = [domain.tokens for domain in parts.domains.values()]
         samples = range_cases(roles, parts.generator, domains)
         exported = {
-            name: _export_role(role, cases[name], samples, order) for name, role in roles.items()
+            name: _export_role(role, cases_of(role, cases[name]), samples, order)
+            for name, role in roles.items()
         }
         inverter = inverter_of(roles)
         if inverter is None:
@@ -150,13 +153,13 @@ def export_model(
 
 
 def _export_role(
-    role: RoleGraph, cases: list[Arrays], samples: Iterable[Arrays], order: _Order
+    role: RoleGraph, cases: list[Case], samples: Iterable[Arrays], order: _Order
 ) -> Exported:
     progress = order.progress
     progress(f"{role.name}: tracing")
     intermediate = role.intermediate()
     refined = len(forms.refined_convs(intermediate))
-    layers = layer_values(role, cases[-1]) if refined else None
+    layers = layer_values(role, cases[-1].inputs) if refined else None
     flat = forms.expand(intermediate)
     halves = order.fp16 and has_large_constants(flat)
     parity: dict[str, Any] = {"fp32": _check(role, finish(flat, role.name), cases, FP32, layers)}
@@ -188,9 +191,8 @@ def _export_role(
         progress(f"{role.name}: {file.form} form, {file.model.ByteSize() / 1e6:.2f} MB")
     for variant, numbers in proven.items():
         progress(f"{role.name}: {label(variant)}, {_summary(numbers)}")
-    golden = (cases[0], role.reference(cases[0]))
     models = {file.path: file.model for file in files}
-    return Exported(role_of(files[-1], tuple(proven)), models, parity, golden)
+    return Exported(role_of(files[-1], tuple(proven)), models, parity, cases[0])
 
 
 def _for_gpus(
@@ -253,7 +255,7 @@ def _batch(model: onnx.ModelProto) -> int | str:
 def _check(
     role: RoleGraph,
     model: onnx.ModelProto,
-    cases: list[Arrays],
+    cases: list[Case],
     tolerance: Tolerance,
     layers: LayerValues | None,
 ) -> dict[str, Any]:

@@ -9,6 +9,7 @@ convolution.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import onnx
@@ -57,18 +58,27 @@ def opened(role: str, chosen: Chosen) -> RunGraph:
     return run
 
 
+class Case(NamedTuple):
+    """An input of a role and what PyTorch makes of it, which is computed once for all variants."""
+
+    inputs: Arrays
+    expected: Arrays
+
+
+def cases_of(role: RoleGraph, inputs: Sequence[Arrays]) -> list[Case]:
+    """Cases of these inputs."""
+    return [Case(given, role.reference(given)) for given in inputs]
+
+
 def check_role(
-    role: RoleGraph,
-    run: RunGraph,
-    cases: Sequence[Mapping[str, np.ndarray]],
-    tolerance: Tolerance,
+    role: RoleGraph, run: RunGraph, cases: Sequence[Case], tolerance: Tolerance
 ) -> Numbers:
     """Compare every output of a graph with its reference.
 
     Args:
-        role: Gives the reference values.
+        role: Names the outputs.
         run: Runs the file under test.
-        cases: Inputs to compare on.
+        cases: What to compare on.
         tolerance: What may differ.
 
     Returns:
@@ -78,8 +88,8 @@ def check_role(
         NumericsError: A difference beyond the tolerance.
     """
     worst: Numbers = {}
-    for inputs in cases:
-        found, expected = run(inputs), role.reference(inputs)
+    for inputs, expected in cases:
+        found = run(inputs)
         for name in role.outputs:
             measured = require(found[name], expected[name], tolerance, f"{role.name}.{name}")
             _keep_worst(worst, name, measured.rounded())

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 import onnx
 
 from rs_export.compare import TOLERANCES
-from rs_export.graphs.role import Arrays, RoleGraph
+from rs_export.graphs.role import RoleGraph
 from rs_export.half_emulation import emulate
-from rs_export.parity import Numbers, RunGraph, check_role, opened
+from rs_export.parity import Case, Numbers, RunGraph, check_role, opened
 from rs_export.parser_input import for_bodies
 from rs_export.plugin_bodies import FORM
 from rs_export.portable import tensor_specs
@@ -48,7 +48,7 @@ def role_of(file: GraphFile, variants: tuple[Variant, ...]) -> Role:
 def proven_variants(
     role: RoleGraph,
     files: list[GraphFile],
-    cases: list[Arrays],
+    cases: list[Case],
     *,
     bf16: bool,
     tensorrt: bool,
@@ -60,9 +60,9 @@ def proven_variants(
     rounds to fp16 on a CPU. One for TensorRT is run by ONNX Runtime, functions for plugins.
 
     Args:
-        role: Gives the reference values.
+        role: Names the outputs.
         files: Files of the role, the preferred one first, that of a dynamic batch last.
-        cases: Inputs to compare on.
+        cases: What to compare on.
         bf16: Whether computing in bf16 may be offered.
         tensorrt: Whether engines of TensorRT may be built from files without refined layers.
         progress: Is told of what is left out.

@@ -11,7 +11,7 @@ from rs_export.compare import FP32, TOLERANCES, Tolerance
 from rs_export.export import ExportedModel, export_model, role_graphs
 from rs_export.forms import expand, refined_convs
 from rs_export.graphs.role import Arrays
-from rs_export.parity import check_layers, check_role, layer_values, run_graph
+from rs_export.parity import cases_of, check_layers, check_role, layer_values, run_graph
 from rs_export.portable import MAX_OPSET, check_flat, finish
 from rs_export.sources import Parts, find_sources, load_parts
 from rs_export.variants import GraphFile, label, proven_variants
@@ -91,7 +91,12 @@ def test_a_variant_in_bf16_that_is_too_far_off_is_left_out(
     said: list[str] = []
     role = role_graphs(parts)["mapping"]
     proven = proven_variants(
-        role, files, cases["mapping"], bf16=True, tensorrt=False, progress=said.append
+        role,
+        files,
+        cases_of(role, cases["mapping"]),
+        bf16=True,
+        tensorrt=False,
+        progress=said.append,
     )
     assert {variant.precision for variant in proven} == {"fp32"}
     assert len(said) == 1 and said[0].startswith("mapping: without bf16")
@@ -170,8 +175,9 @@ def test_a_wrong_constant_is_found_at_its_layer(
     inputs = cases["synthesis"][-1]
     with pytest.raises(NumericsError, match=f"graph_pytorch {layer} is beyond"):
         check_layers(graph, layer_values(role, inputs), FP32)
+    known = cases_of(role, [inputs])
     with pytest.raises(NumericsError, match=r"synthesis\.image"):
-        check_role(role, lambda given: run_graph("synthesis", graph, given), [inputs], FP32)
+        check_role(role, lambda given: run_graph("synthesis", graph, given), known, FP32)
 
 
 def test_tracing_twice_gives_the_same_bytes(parts: Parts, traced: Traced) -> None:
