@@ -5,10 +5,13 @@ The bindings come from PyPI; the libraries behind them do not, so stubs stand in
 """
 
 import ast
+import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -83,8 +86,8 @@ def bindings(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     compiler = library.host_compiler()
     if compiler is None or sys.platform != "linux":
         pytest.skip("no C compiler, or not Linux: the stub libraries cannot be built")
-    folder = request.config.cache.mkdir(f"{PACKAGE}-{request.param}")
-    if not (folder / "tensorrt_bindings").is_dir():
+    folder = request.config.cache.mkdir(PACKAGE) / request.param
+    if not folder.is_dir():
         _install(request.param, folder)
     stubs = tmp_path_factory.mktemp("stubs")
     major = request.param.partition(".")[0]
@@ -107,7 +110,8 @@ def bindings(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 
 def _install(version: str, folder: Path) -> None:
-    arguments = ["--no-deps", "--only-binary=:all:", "--quiet", "--target", str(folder)]
+    own = Path(tempfile.mkdtemp(dir=folder.parent))
+    arguments = ["--no-deps", "--only-binary=:all:", "--quiet", "--target", str(own)]
     done = subprocess.run(
         [sys.executable, "-m", "pip", "install", *arguments, f"{PACKAGE}=={version}"],
         capture_output=True,
@@ -116,7 +120,11 @@ def _install(version: str, folder: Path) -> None:
     )
     if done.returncode:
         reason = done.stderr.strip().splitlines() or ["pip failed"]
+        shutil.rmtree(own)
         pytest.skip(f"{PACKAGE} {version} is not to be had for this Python: {reason[-1]}")
+    with contextlib.suppress(OSError):  # another test process was faster
+        own.rename(folder)
+    shutil.rmtree(own, ignore_errors=True)
 
 
 def _missing(names: set[tuple[str, str]], members: dict[str, list[str]]) -> Iterator[str]:
