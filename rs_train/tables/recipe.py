@@ -29,6 +29,7 @@ _SETTINGS = (
     "loop.checkpoint_every=300",
     "training.validate_every=200",
 )
+_TRUNK = ("--weights", "trunk=models/base_inverter.safetensors")
 _FIRST = (f"loop.steps={FIRST_STEPS}", "training.generated=4")
 _SECOND = (f"loop.steps={SECOND_STEPS}",)
 # All rows of e4e are free after half of the steps, as in the longer presets after a third.
@@ -93,7 +94,7 @@ def _inverter(name: str, model: str, settings: tuple[str, ...], *options: str) -
     argv = (
         *("inverter", "--model", model, "--run", run, "--out", checkpoint(name)),
         *("--generator", "models/generator.safetensors", "--judge", "models/arcface.safetensors"),
-        *("--weights", "trunk=models/base_inverter.safetensors"),
+        *(() if model == "hfgi" else _TRUNK),  # HFGI's networks are none of that kind
         *("--data", "data/photo=0.7", "--data", "data/extras=0.3"),
         *("--validation", "data/validation", *options),
     )
