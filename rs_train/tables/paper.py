@@ -11,7 +11,6 @@ from typing import Any
 
 from rs_runtime.contracts.tokens import read_token_set
 from rs_train.checkpoint import load_model
-from rs_train.demo_recipe import DOMAINS
 from rs_train.demo_recipe import stages as demo_stages
 from rs_train.domains.codes import invert
 from rs_train.stages import Stage
@@ -214,7 +213,7 @@ def _adaptation(laboratory: Laboratory) -> Result:
     heads = Heads(generator, codes, photos, laboratory.metric, laboratory.model("clip"))
     rows: list[AdaptationRow] = []
     pictures = {}
-    for domain, prompt in DOMAINS.items():
+    for domain, prompt in recipe.ADAPTED.items():
         truth, ways = laboratory.held_out(domain), _ways(laboratory, domain)
         rows += adaptation_rows(heads, domain, prompt, truth, ways)
         pictures[domain] = adaptation_picture(heads, truth, ways, _SHOWN[:2])
@@ -253,7 +252,7 @@ def _ways(laboratory: Laboratory, domain: str) -> list[Way]:
 
 def _adaptation_claims(rows: dict[tuple[str, str], Measured]) -> list[Claim]:
     claims = []
-    for domain in DOMAINS:
+    for domain in recipe.ADAPTED:
         for ours, theirs, shown in ((_OURS_TEXT, _NADA, "text"), (_OURS_ONE_SHOT, _GOGA, "one")):
             own, other = rows[domain, ours], rows[domain, theirs]
             claims += [
@@ -333,8 +332,8 @@ TABLES = {
     "table3": Table(
         (
             *("generator", "base_inverter", "refiner", "metric", "clip"),
-            *(f"domains {domain}" for domain in DOMAINS),
-            *(f"table {way} {domain}" for domain in DOMAINS for way in recipe.WAYS),
+            *(f"domains {domain}" for domain in recipe.ADAPTED),
+            *(f"table {way} {domain}" for domain in recipe.ADAPTED for way in recipe.WAYS),
         ),
         _adaptation,
     ),

@@ -38,6 +38,7 @@ _OWN |= {"restyle": _FIRST[:1]}  # it has no use for samples of known w
 
 
 # Ways to a domain beside the demo's own: what each is shown, and what it writes.
+ADAPTED = {name: DOMAINS[name] for name in ("sketch", "cartoon")}  # with their prompts
 TEXT, FULL_TEXT = "text tokens", "nada"
 ONE_SHOT, FULL_ONE_SHOT = "one-shot tokens", "goga"
 CEILING = "ceiling"
@@ -63,7 +64,7 @@ def result(way: str, domain: str) -> str:
 
 def stages() -> list[Stage]:
     """Every training, in an order in which each finds what it reads."""
-    return [*_inverters(), *(stage for name in DOMAINS for stage in _adaptations(name))]
+    return [*_inverters(), *(stage for name in ADAPTED for stage in _adaptations(name))]
 
 
 def _inverters() -> list[Stage]:
@@ -103,7 +104,7 @@ def _inverter(name: str, model: str, settings: tuple[str, ...], *options: str) -
 
 
 def _adaptations(domain: str) -> list[Stage]:
-    text = ("--prompt", DOMAINS[domain], "--clip", "models/clip.safetensors")
+    text = ("--prompt", ADAPTED[domain], "--clip", "models/clip.safetensors")
     one = ("--reference", f"data/references-{domain}/{_REFERENCE}")
     full = ("--parameterisation", "full")
     pairs = ("--paired", "--references", f"data/pairs-{domain}", "--preset", "demo_ceiling")
