@@ -6,6 +6,7 @@ products count, those inside attention included, element-wise work does not. Cos
 picture.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,7 +16,6 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from rs_train.domains.tokens import TokenParameterisation
 from rs_train.generator import Generator, GeneratorConfig
 from rs_train.generator.mapping import Mapping as MappingNetwork
 from rs_train.generator.synthesis import module_name
@@ -26,6 +26,7 @@ from rs_train.inverters.one_stage import OneStage
 from rs_train.inverters.refine import Refiner
 from rs_train.inverters.restyle import ReStyle
 from rs_train.inverters.style_head import level_of
+from rs_train.tasks.domain import DomainTraining, new_change
 
 
 @dataclass(frozen=True)
@@ -99,8 +100,16 @@ _BLOCKS: _Layout = {
     "grouped block, medium": ("blocks.1",),
     "grouped block, fine": ("blocks.2",),
 }
-
-
+# What learns of a change, by patterns of its parameters' names.
+_CHANGES: Mapping[str, Mapping[str, str]] = {
+    "tokens": {"P and Q": r"[PQ]", "scales A, B": r"[AB]"},
+    "style_space": {"style offsets": "change"},
+    "domain_modulation": {"modulation": "change"},
+    "affine_plus": {
+        "affine layers": r".*\.affine\..*",
+        "offsets of the block's kernels": r"offsets\..*",
+    },
+}
 _HYPERSTYLE: _Layout = {
     "input layer": ("trunk.input_layer",),
     "trunk": ("trunk.body",),
@@ -152,30 +161,46 @@ def describe_inverter(model: str, network: Network, generator: GeneratorConfig) 
     )
 
 
-def describe_domain(rank: int, generator: GeneratorConfig) -> Description:
-    """Count a domain whose tokens of this rank are optimised directly."""
+def describe_domain(training: DomainTraining, generator: GeneratorConfig) -> Description:
+    """Count what a domain's training changes.
+
+    Raises:
+        UsageError: The generator has no such layers.
+    """
     table = generator.table
-    change = TokenParameterisation(table, rank)
-    parts = _count(change, {"P and Q": ("P", "Q"), "scales A, B": ("A", "B")}, None)
-    beside = _synthesis(generator)
-    stored = Part("stored in the token set", rank * (table.sum_in + table.sum_out), None)
-    parts = [Part(part.name, part.parameters, None) for part in parts]
+    beside = [_synthesis(generator)]
+    if training.parameterisation == "full":
+        parts = _fine_tuned(generator, torgb=training.torgb)
+    else:
+        with torch.device("meta"):
+            network = Generator(generator)
+        change = new_change(network, training)
+        parts = _learning(change, _CHANGES[training.parameterisation])
+    if training.parameterisation == "tokens":
+        stored = training.rank * (table.sum_in + table.sum_out)
+        beside.insert(0, Part("stored in the token set", stored, None))
     return Description(
-        "domain", None, generator.resolution, table.num_ws, tuple(parts), (stored, beside)
+        "domain", None, generator.resolution, table.num_ws, tuple(parts), tuple(beside)
     )
 
 
-def describe_fine_tuning(generator: GeneratorConfig, *, torgb: bool) -> Description:
-    """Count a domain whose synthesis network is fine-tuned, with or without its toRGB layers."""
+def _learning(change: nn.Module, patterns: Mapping[str, str]) -> list[Part]:
+    """The parts of a change whose parameters' names match the patterns."""
+    sizes = {name: p.numel() for name, p in change.named_parameters() if p.requires_grad}
+    return [
+        Part(part, sum(size for name, size in sizes.items() if re.fullmatch(pattern, name)), None)
+        for part, pattern in patterns.items()
+    ]
+
+
+def _fine_tuned(generator: GeneratorConfig, *, torgb: bool) -> list[Part]:
+    """The parts of a synthesis network that is fine-tuned, with or without its toRGB layers."""
     kinds = ("constant", "convolutions", "toRGB") if torgb else ("constant", "convolutions")
-    parts = tuple(
+    return [
         Part(part.name, part.parameters, None)
         for part in describe_generator(generator).parts
         if part.name.startswith(kinds)
-    )
-    num_ws = generator.table.num_ws
-    beside = (_synthesis(generator),)
-    return Description("domain", None, generator.resolution, num_ws, parts, beside)
+    ]
 
 
 @lru_cache(maxsize=2)

@@ -31,6 +31,9 @@ _MODEL_OF = {
     "one_shot": "domain",
     "nada": "domain",
     "goga": "domain",
+    "style_space": "domain",
+    "domain_modulation": "domain",
+    "affine_plus": "domain",
 }
 _MODELS = list(dict.fromkeys(_MODEL_OF.values()))
 
@@ -77,7 +80,6 @@ def _describe(preset: str, model: str, generator: str, overrides: tuple[str, ...
     from rs_train.config import load
     from rs_train.describe import (
         describe_domain,
-        describe_fine_tuning,
         describe_generator,
         describe_inverter,
     )
@@ -89,10 +91,7 @@ def _describe(preset: str, model: str, generator: str, overrides: tuple[str, ...
         return describe_generator(load(GeneratorRun, preset, overrides).generator)
     shape = load(GeneratorRun, generator).generator
     if model == "domain":
-        training = load(DomainRun, preset, overrides).training
-        if training.parameterisation == "full":
-            return describe_fine_tuning(shape, torgb=training.torgb)
-        return describe_domain(training.rank, shape)
+        return describe_domain(load(DomainRun, preset, overrides).training, shape)
     return describe_inverter(model, load(RUNS[model], preset, overrides).network, shape)
 
 

@@ -13,7 +13,13 @@ if TYPE_CHECKING:
     from rs_train.tasks.domain import DomainRun
 
 DEFAULT = "demo"  # the demo's preset for the way that is taken
-PRESETS = {"tokens": "demo_domain", "full": "demo_nada"}
+PRESETS = {
+    "tokens": "demo_domain",
+    "style_space": "demo_style_space",
+    "domain_modulation": "demo_domain_modulation",
+    "affine_plus": "demo_affine_plus",
+    "full": "demo_nada",
+}
 ONE_SHOT = {"tokens": "demo_one_shot", "full": "demo_goga"}
 CEILING = "demo_ceiling"
 
@@ -43,7 +49,8 @@ _file = click.Path(path_type=Path)
 @click.option(
     "--parameterisation",
     type=click.Choice(list(PRESETS)),
-    help="Learn a token set, or fine-tune the full synthesis network; the preset's by default.",
+    help="What learns: a token set of one of three kinds, or a part or the whole of a copy of the"
+    " synthesis network; the preset's by default.",
 )
 @click.option("--out", type=_file, required=True, help="What to write: .tokens or .safetensors.")
 @run_option
@@ -83,7 +90,9 @@ def command(
 def _preset_of(inputs: DomainInputs, parameterisation: str) -> str:
     if inputs.paired:
         return CEILING
-    return (ONE_SHOT if inputs.reference else PRESETS)[parameterisation]
+    if inputs.reference:
+        return ONE_SHOT.get(parameterisation, ONE_SHOT["tokens"])
+    return PRESETS[parameterisation]
 
 
 def _check(inputs: DomainInputs) -> None:

@@ -42,12 +42,16 @@ class FullParameterisation(nn.Module):
         changes = [self.synthesis.layers[n].weight - synthesis.layers[n].weight for n in names]
         return torch.stack([change.square().mean() for change in changes]).mean()
 
+    def state(self) -> dict[str, Tensor]:
+        """State of the synthesis network that is written."""
+        return self.synthesis.state_dict()
+
     def write(
         self, path: Path, generator: Generator, about: DomainDescription, record: dict[str, Any]
     ) -> None:
         """Write a generator checkpoint, whose record names the domain and the generator before."""
         adapted = copy.deepcopy(generator)
-        adapted.synthesis.load_state_dict(self.synthesis.state_dict())
+        adapted.synthesis.load_state_dict(self.state())
         adapted_from = {
             "domain": about.name,
             "source": about.source,

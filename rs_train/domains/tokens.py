@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from rs_runtime.contracts.errors import IncompatibleError
 from rs_runtime.contracts.layers import LayerTable
-from rs_runtime.contracts.tokens import TokenSet, write_token_set
 from rs_train.domains.description import DomainDescription
 from rs_train.domains.parameterisation import add_domain
+from rs_train.domains.token_file import write_domain
 from rs_train.generator import Generator, PackedTokens
 from rs_train.generator.synthesis import Synthesis
 
@@ -96,21 +96,15 @@ class TokenParameterisation(nn.Module):
     ) -> None:
         """Write a token set, fp16."""
         P, Q = (factor.detach().cpu().numpy() for factor in self.factors())
-        token_set = TokenSet(
-            kind="domain",
-            name=about.name,
+        write_domain(
+            path,
+            generator,
+            about,
+            licence=record["licence"],
+            dtype="F16",
             P={name: P[:, columns] for name, columns in self.table.out_slices.items()},
             Q={name: Q[:, columns] for name, columns in self.table.in_slices.items()},
-            style_offset={},
-            modulation={},
-            w_plus=None,
-            source=about.source,
-            licence=record["licence"],
-            fingerprint=generator.fingerprint(),
-            table_hash=generator.table.hash,
-            dtype="F16",
         )
-        write_token_set(path, token_set)
 
 
 def _divide(rows: Tensor, unit: Tensor, scale: Tensor) -> None:

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from rs_runtime.contracts.errors import UsageError
 from rs_train.capture import numbers
 from rs_train.devices import Precision, autocast, pick_device
+from rs_train.domains.affine_plus import AffinePlusParameterisation
+from rs_train.domains.channels import ModulationParameterisation, StyleSpaceParameterisation
 from rs_train.domains.description import DomainDescription
 from rs_train.domains.full import FullParameterisation
 from rs_train.domains.parameterisation import Parameterisation
@@ -29,6 +31,9 @@ from rs_train.schedule import scheduled_rate
 SAMPLES = 8
 FAMILIES: dict[str, type[Parameterisation]] = {
     "tokens": TokenParameterisation,
+    "style_space": StyleSpaceParameterisation,
+    "domain_modulation": ModulationParameterisation,
+    "affine_plus": AffinePlusParameterisation,
     "full": FullParameterisation,
 }
 
@@ -72,10 +77,15 @@ class DomainTraining:
     """Recipe of a domain.
 
     Attributes:
-        parameterisation: What changes: "tokens", or "full" for a copy of the synthesis network.
+        parameterisation: What changes: "tokens"; "style_space" for offsets of the styles;
+            "domain_modulation" for factors on the layers' inputs; of a copy of the synthesis
+            network, "affine_plus" for its affine layers and one block, or "full".
         rank: Tokens: rows of P and Q a layer, L.
         scale_init: Tokens: first value of A and B.
-        torgb: Full: whether the toRGB layers learn as well.
+        torgb: Full, style space: whether the toRGB layers learn as well.
+        first_layer: Style space, domain modulation: layers that read an earlier row of w_plus are
+            held as they are.
+        offset_block: Affine plus: resolution of the block whose kernels have offsets.
         lr: Adam's learning rate of the change.
         lr_end: The rate at the end of its decay.
         betas: Adam's.
@@ -94,10 +104,14 @@ class DomainTraining:
         precision: "bf16" for autocast, or "fp32".
     """
 
-    parameterisation: Literal["tokens", "full"] = "tokens"
+    parameterisation: Literal[
+        "tokens", "style_space", "domain_modulation", "affine_plus", "full"
+    ] = "tokens"
     rank: int = 8
     scale_init: float = 0.01
     torgb: bool = False
+    first_layer: int = 0
+    offset_block: int = 64
     lr: float = 0.01
     lr_end: float = 0.0
     betas: tuple[float, float] = (0.9, 0.99)
@@ -220,10 +234,22 @@ class DomainTask(ABC):
 
 
 def new_change(generator: Generator, training: DomainTraining) -> Parameterisation:
-    """A change of the configured family that is all but none."""
-    if training.parameterisation == "full":
-        return FullParameterisation(generator.synthesis, torgb=training.torgb)
-    return TokenParameterisation(generator.table, training.rank, training.scale_init)
+    """A change of the configured family that is all but none.
+
+    Raises:
+        UsageError: `offset_block` is none of the generator's.
+    """
+    table, torgb, first_layer = generator.table, training.torgb, training.first_layer
+    match training.parameterisation:
+        case "style_space":
+            return StyleSpaceParameterisation(table, torgb=torgb, first_layer=first_layer)
+        case "domain_modulation":
+            return ModulationParameterisation(table, first_layer=first_layer)
+        case "affine_plus":
+            return AffinePlusParameterisation(generator.synthesis, block=training.offset_block)
+        case "full":
+            return FullParameterisation(generator.synthesis, torgb=torgb)
+    return TokenParameterisation(table, training.rank, training.scale_init)
 
 
 def learning_rate(step: int, steps: int, training: DomainTraining) -> float:

@@ -19,6 +19,8 @@ PUBLISHED = {
     "ffhq_one_shot": (2_982_400, None),
     "ffhq_nada": (26_700_145, None),
     "ffhq_goga": (28_268_812, None),
+    "ffhq_domain_modulation": (6_048, None),
+    "ffhq_affine_plus": (5_187_968, None),
     "ffhq_generator": (30_370_060, 75.32),
     "ffhq_psp": (267_136_704, 72.48),
     "ffhq_e4e": (267_136_704, 72.48),
@@ -48,7 +50,7 @@ def test_published_presets_have_the_published_sizes(preset):
     assert sum(part["parameters"] for part in found["parts"]) == parameters
     if billions is not None:
         assert round(found["macs"] / 1e9, 2) == billions
-    elif preset.endswith(("domain", "one_shot", "nada", "goga")):
+    elif preset.endswith(("domain", "one_shot", "nada", "goga", "modulation", "affine_plus")):
         assert found["macs"] is None
     is_car = preset.startswith("cars")
     assert (found["resolution"], found["num_ws"]) == ((512, 16) if is_car else (1024, 18))
@@ -87,6 +89,16 @@ def test_a_domain_stores_less_than_it_trains():
     assert found["beside"][0] == {
         "name": "stored in the token set", "parameters": 2_973_696, "macs": None
     }  # fmt: skip
+
+
+def test_style_offsets_are_counted_by_the_layers_that_have_them():
+    def count(*options):
+        return describe("ffhq_style_space", *options)["parameters"]
+
+    all_layers = ("--set", "training.first_layer=0")
+    assert count(*all_layers) == 6_048
+    assert count(*all_layers, "--set", "training.torgb=true") == 9_088
+    assert count() == 6_048 - 6 * 512  # published for text: the first six convolutions stay
 
 
 def test_the_parts_of_a_generator_add_up_to_its_convolutions():

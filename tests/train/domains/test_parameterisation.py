@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from rs_runtime.contracts.errors import IncompatibleError
+from rs_runtime.contracts.errors import IncompatibleError, UsageError
 from rs_runtime.contracts.tokens import TokenSet, read_token_set
 from rs_train.checkpoint import load_model, read_record
+from rs_train.domains.affine_plus import AffinePlusParameterisation
+from rs_train.domains.channels import ModulationParameterisation, StyleSpaceParameterisation
 from rs_train.domains.codes import Codes
 from rs_train.domains.description import DomainDescription
 from rs_train.domains.full import FullParameterisation
@@ -15,6 +17,7 @@ from rs_train.domains.parameterisation import Parameterisation, add_domain
 from rs_train.domains.tokens import TokenParameterisation
 from rs_train.generator import Generator, PackedTokens, pack
 from rs_train.generator.synthesis import module_name
+from rs_train.tasks.domain import FAMILIES, DomainTraining, new_change
 
 ABOUT = DomainDescription(name="test", source="a test")
 
@@ -29,7 +32,7 @@ def change(generator: Generator) -> TokenParameterisation:
     return change
 
 
-def written(generator: Generator, change: TokenParameterisation, folder: Path) -> TokenSet:
+def written(generator: Generator, change: Parameterisation, folder: Path) -> TokenSet:
     path = folder / "test.tokens"
     change.write(path, generator, ABOUT, {"licence": "CC0-1.0"})
     return read_token_set(path, table=generator.table, fingerprint=generator.fingerprint())
@@ -58,13 +61,10 @@ def test_packed_equals_packing_the_token_set(
     assert (token_set.name, token_set.source, token_set.licence) == ("test", "a test", "CC0-1.0")
 
 
-@pytest.mark.parametrize("family", ["tokens", "full"])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_a_new_change_is_all_but_none(generator: Generator, codes: Codes, family: str) -> None:
-    change: Parameterisation
-    if family == "tokens":
-        change = TokenParameterisation(generator.table, rank=3)
-    else:
-        change = FullParameterisation(generator.synthesis, torgb=False)
+    training = DomainTraining(parameterisation=family, rank=3, offset_block=16)
+    change = new_change(generator, training)
     synthesis = generator.synthesis
     plain = synthesis(codes.w_plus, codes.tokens)
     changed = change.synthesize(synthesis, codes.w_plus, codes.tokens)
@@ -119,6 +119,79 @@ def test_a_fine_tuned_copy_becomes_a_generator(
     torch.testing.assert_close(adapted.mapping(z), generator.mapping(z))
 
 
+def channel_changes(generator: Generator) -> list[Parameterisation]:
+    """One of each kind, none of them zero."""
+    torch.manual_seed(2)
+    changes = [
+        StyleSpaceParameterisation(generator.table, torgb=True),
+        StyleSpaceParameterisation(generator.table, torgb=False, first_layer=3),
+        ModulationParameterisation(generator.table, first_layer=2),
+    ]
+    for change in changes:
+        torch.nn.init.normal_(change.change, std=0.2)
+    return changes
+
+
+def test_a_file_of_channels_draws_what_its_training_drew(
+    generator: Generator, codes: Codes, tmp_path: Path
+) -> None:
+    for change in channel_changes(generator):
+        expected = change.synthesize(generator.synthesis, codes.w_plus, codes.tokens)
+        plain = generator.synthesis(codes.w_plus, codes.tokens)
+        assert (expected - plain).abs().max() > 0.05
+        packed = pack([written(generator, change, tmp_path)], generator.table)
+        tokens = add_domain(
+            codes.tokens, PackedTokens(*(x.expand(6, *x.shape[1:]) for x in packed))
+        )
+        torch.testing.assert_close(generator.synthesis(codes.w_plus, tokens), expected)
+
+
+def test_first_layers_are_held_as_they_are(generator: Generator, tmp_path: Path) -> None:
+    table = generator.table
+    torgb, convs, modulation = (
+        written(generator, change, tmp_path) for change in channel_changes(generator)
+    )
+    assert set(torgb.style_offset) == {layer.name for layer in table.layers}
+    assert all(value.all() for value in torgb.style_offset.values())
+    assert set(convs.style_offset) == {layer.name for layer in table.convs}
+    for layer in table.convs:
+        assert convs.style_offset[layer.name].any() == (layer.w_index >= 3)
+        assert (modulation.modulation[layer.name] != 1).any() == (layer.w_index >= 2)
+    held = StyleSpaceParameterisation(table, torgb=True, first_layer=table.num_ws - 1)
+    assert len(held.change) == table.torgbs[-1].in_channels
+    with pytest.raises(UsageError, match="nothing to learn"):
+        ModulationParameterisation(table, first_layer=len(table.convs))
+
+
+def test_affine_plus_trains_affine_layers_and_one_block(
+    generator: Generator, codes: Codes, tmp_path: Path
+) -> None:
+    change = AffinePlusParameterisation(generator.synthesis, block=16)
+    learning = {name: p for name, p in change.named_parameters() if p.requires_grad}
+    affine = sum(
+        (generator.config.w_dim + 1) * layer.in_channels for layer in generator.table.layers
+    )
+    offsets = 16 * 16 + 16 * 16 + 3 * 16
+    assert sum(p.numel() for p in learning.values()) == affine + offsets
+
+    kernel = learning["offsets.b16_conv1"]
+    with torch.no_grad():
+        kernel += torch.randn_like(kernel)
+        change.synthesis.layers["b8_conv0"].affine.bias += 0.5
+    assert change.penalty(generator.synthesis).item() == pytest.approx(
+        (kernel.square().mean().item() + 0.25) / len(generator.table.convs), rel=1e-4
+    )
+    expected = change.synthesize(generator.synthesis, codes.w_plus, codes.tokens)
+    path = tmp_path / "test.safetensors"
+    change.write(path, generator, ABOUT, {"licence": "CC0-1.0"})
+    adapted = load_model(path, expect="generator").synthesis
+    torch.testing.assert_close(adapted(codes.w_plus, codes.tokens), expected)
+    added = adapted.layers["b16_conv1"].weight - generator.synthesis.layers["b16_conv1"].weight
+    torch.testing.assert_close(added, kernel.detach().expand(-1, -1, 3, 3), atol=1e-6, rtol=1e-4)
+    with pytest.raises(UsageError, match="offset_block 64"):
+        AffinePlusParameterisation(generator.synthesis)
+
+
 def test_residuals_of_picture_and_domain_add(
     generator: Generator, codes: Codes, change: TokenParameterisation
 ) -> None:
@@ -139,6 +212,19 @@ def test_penalty_equals_loops(generator: Generator, change: TokenParameterisatio
     table, expected = generator.table, 0.0
     for layer in table.convs:
         dW = P[:, table.out_slices[layer.name]].T @ Q[:, table.in_slices[layer.name]]
+        expected += float((dW**2).mean()) * layer.in_channels * layer.kernel**2
+    penalty = change.penalty(generator.synthesis).item()
+    assert penalty == pytest.approx(expected / len(table.convs), rel=1e-5)
+
+
+def test_penalty_of_channels_equals_loops(generator: Generator, tmp_path: Path) -> None:
+    change = channel_changes(generator)[0]
+    table, expected = generator.table, 0.0
+    offsets = written(generator, change, tmp_path).style_offset
+    for layer in table.convs:
+        module = generator.synthesis.layers[module_name(layer)]
+        offset = torch.from_numpy(offsets[layer.name])
+        dW = offset[:, None, None] * module.weight * module.weight_gain
         expected += float((dW**2).mean()) * layer.in_channels * layer.kernel**2
     penalty = change.penalty(generator.synthesis).item()
     assert penalty == pytest.approx(expected / len(table.convs), rel=1e-5)

@@ -18,7 +18,14 @@ from rs_train.perceptual.arcface import ArcFace, ArcFaceConfig
 from rs_train.perceptual.augment import Augmentation
 from rs_train.tables.domains import restyle, span
 from rs_train.tables.inversion import synthesize
-from rs_train.tasks.domain import DomainRun, DomainTraining, Subject, Weights, learning_rate
+from rs_train.tasks.domain import (
+    FAMILIES,
+    DomainRun,
+    DomainTraining,
+    Subject,
+    Weights,
+    learning_rate,
+)
 from rs_train.tasks.guided_domain import GuidedDomainTask
 from rs_train.tasks.one_shot_domain import OneShotDomainTask
 from rs_train.tasks.paired_domain import PairedDomainTask
@@ -115,17 +122,17 @@ class ColourGuide(torch.nn.Module):
         return torch.nn.functional.normalize(torch.tensor([colours[prompt]] * 2), dim=1)
 
 
-@pytest.mark.parametrize("family", ["tokens", "full"])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_a_prompt_moves_pictures_along_its_direction(
     generator: Generator, pool: HeadPool, tmp_path: Path, family: str
 ) -> None:
     run_config = config(direction=1.0, penalty=0.01)
     run_config = replace(
         run_config,
-        training=replace(run_config.training, parameterisation=family),
+        training=replace(run_config.training, parameterisation=family, offset_block=16, torgb=True),
         loop=replace(run_config.loop, steps=30),
     )
-    out = tmp_path / ("red.tokens" if family == "tokens" else "red.safetensors")
+    out = tmp_path / f"red{FAMILIES[family].suffix}"
     task = GuidedDomainTask(
         subject(run_config, generator, pool, out),
         clips={ColourGuide(): 1.0},
@@ -141,7 +148,7 @@ def test_a_prompt_moves_pictures_along_its_direction(
     assert change[0] > change[1] + 0.05 and change[0] > change[2] + 0.05
     assert "discriminator" not in task.modules
     assert generator.fingerprint() == before
-    if family == "full":
+    if out.suffix == ".safetensors":
         adapted = load_model(out, expect="generator").synthesis(heads.w_plus, heads.tokens)
         torch.testing.assert_close(adapted, task.adapt(heads, task.average))
 
