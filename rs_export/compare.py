@@ -33,7 +33,8 @@ class Tolerance:
     """What may differ; a limit that is None is not asked for.
 
     Attributes:
-        max_abs: Largest absolute difference of floats.
+        max_abs: Largest absolute difference of floats, for values of a mean square up to 1; of
+            larger ones it grows with their root mean square, as rounding does.
         max_levels: Largest difference of uint8 values.
         min_psnr_db: Smallest peak signal-to-noise ratio.
     """
@@ -85,7 +86,7 @@ def require(
             expected=f"{expected.dtype} {list(expected.shape)}",
         )
     measured = difference(found, expected)
-    limit = tolerance.max_levels if expected.dtype == np.uint8 else tolerance.max_abs
+    limit = tolerance.max_levels if expected.dtype == np.uint8 else _scaled(tolerance, expected)
     # Written so that NaN fails.
     if limit is not None and not measured.max_abs <= limit:
         raise _beyond(where, f"difference {measured.max_abs:.3g}", f"at most {limit:g}")
@@ -93,6 +94,14 @@ def require(
     if least is not None and measured.psnr_db is not None and not measured.psnr_db >= least:
         raise _beyond(where, f"{measured.psnr_db:.1f} dB", f"at least {least:g} dB")
     return measured
+
+
+def _scaled(tolerance: Tolerance, expected: np.ndarray) -> float | None:
+    if tolerance.max_abs is None:
+        return None
+    size = float(np.sqrt(np.mean(np.square(expected, dtype=np.float64))))
+    # What is not finite must not raise the limit.
+    return tolerance.max_abs * (max(1.0, size) if np.isfinite(size) else 1.0)
 
 
 def _beyond(where: str, found: str, expected: str) -> NumericsError:

@@ -26,6 +26,13 @@ def test_fp32_tolerance(offset: float, ok: bool) -> None:
             require(shifted, ONES, FP32, "y")
 
 
+def test_the_fp32_tolerance_grows_with_large_values() -> None:
+    large = 100 * ONES  # root mean square 58
+    require(large + np.float32(0.05), large, FP32, "y")
+    with pytest.raises(NumericsError, match="y is beyond"):
+        require(large + np.float32(0.07), large, FP32, "y")
+
+
 @pytest.mark.parametrize(("offset", "ok"), [(0.0199, True), (0.0201, False)])
 def test_fp16_tolerance_is_40_db(offset: float, ok: bool) -> None:
     shifted = ONES + np.float32(offset)
