@@ -8,12 +8,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from rs_runtime.contracts.errors import IncompatibleError, MalformedFileError
+from rs_runtime.contracts.errors import IncompatibleError, MalformedFileError, UsageError
 from rs_runtime.contracts.tokens import fingerprint_synthesis
 from rs_train.generator import Generator
 from rs_train.importers import e4e, nvidia, psp, restyle, rosinality, style_transformer
 from rs_train.importers.sandbox import Extract, extract
-from rs_train.importers.sniff import ENCODER_FAMILIES
+from rs_train.importers.sniff import DOMAIN_OFFSETS, ENCODER_FAMILIES
 
 # What tensors that are missing, unknown, of another shape, or not fitting a class, end in.
 _BAD_STATE = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
@@ -59,9 +59,15 @@ def import_models(path: Path, family: str | None = None) -> Imported:
         UnsafeFileError: It carries code.
         IncompatibleError: Another kind of network.
         ResourceError: Reading it took too much memory or time.
-        UsageError: No such file.
+        UsageError: No such file, or a domain, which is read by `import_domain`.
     """
     source = extract(path, family)
+    if source.family == DOMAIN_OFFSETS:
+        raise UsageError(
+            f"{path}: a domain without its generator",
+            expected="the generator's checkpoint",
+            hint="add --generator generator.safetensors",
+        )
     with _naming(path):
         _require_finite(source.tensors)
         generator, notes = _generator(source)

@@ -11,7 +11,10 @@ from rs_train.importers.inert import PersistentObject, StoredTensor
 ENCODER_FAMILIES = ("psp", "e4e", "restyle", "style_transformer")
 # What the reading process is asked for when no model is wanted but a file of edit directions.
 DIRECTION = "direction"
-FAMILIES = ("rosinality", "nvidia", *ENCODER_FAMILIES)
+# Domains without their generator, and what the numbers of each of their kinds are to us.
+DOMAIN_OFFSETS = "domain_offsets"
+OFFSET_PATCHES = {"s_delta": "style_offset", "cin_mult": "modulation"}
+FAMILIES = ("rosinality", "nvidia", *ENCODER_FAMILIES, DOMAIN_OFFSETS)
 
 # The options of a training that say something about its weights; the rest is its author's machine.
 _OPTIONS = (
@@ -79,12 +82,39 @@ def recognise(root: object, family: str | None = None) -> Found:
         tensors = _without("module.", _tensors(root["g_ema"])) | _latent_avg(root)
         return Found("rosinality", tensors, {})
     if isinstance(root.get("state_dict"), Mapping):
+        if "patch_key" in root:
+            return _domain_offsets(root)
         return _encoder_and_generator(root, family)
     raise MalformedFileError(
         "none of the models that can be imported is in it",
         found=", ".join(str(key)[:40] for key in list(root)[:8]) or "an empty dict",
-        expected="g_ema, G_ema, or a state_dict with encoder.* and decoder.*",
+        expected="g_ema, G_ema, or a state_dict with encoder.* and decoder.*, or with heads.*",
     )
+
+
+# -------------------------------------------------------------------------------- domain offsets
+
+
+def _domain_offsets(root: Mapping[Any, Any]) -> Found:
+    facts = {key: root[key] for key in ("patch_key", "da_type") if _is_plain(root.get(key))}
+    # HyperDomainNet and StyleDomain spell it differently.
+    if root.get("model_type") not in ("parametrization", "parameterization"):
+        raise IncompatibleError(
+            "its numbers are not those of one domain",
+            found=f"model_type {str(root.get('model_type'))[:40]}",
+            expected="offsets: parametrization",
+        )
+    if facts.get("patch_key") not in OFFSET_PATCHES:
+        raise IncompatibleError(
+            "its domain is of a kind that no token set holds",
+            found=f"patch_key {str(root['patch_key'])[:40]}",
+            expected=" or ".join(OFFSET_PATCHES),
+        )
+    state = _without("module.", _tensors(root["state_dict"]))
+    heads = {key.removeprefix("heads."): t for key, t in state.items() if key.startswith("heads.")}
+    if not heads:
+        raise MalformedFileError("its state_dict has no heads.*", found=", ".join(list(state)[:4]))
+    return Found(DOMAIN_OFFSETS, heads, facts)
 
 
 # ----------------------------------------------------------------------------- encoder + generator

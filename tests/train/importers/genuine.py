@@ -129,6 +129,30 @@ def checkpoint(family: str, shapes: Shapes, seed: int = 0) -> dict[str, Any]:
     }
 
 
+def offsets(patch_key: str, channels: list[int], *, nvidia_names: bool = False) -> dict[str, Any]:
+    """A domain as HyperDomainNet (`cin_mult`) or StyleDomain (`s_delta`) saves it.
+
+    Args:
+        patch_key: What the numbers do.
+        channels: Cin of every convolution.
+        nvidia_names: Whether the heads are called as for NVIDIA's generators.
+    """
+    rng = torch.Generator().manual_seed(len(channels))
+    around = (1, 1, -1, 1, 1) if patch_key == "cin_mult" else (1, -1)
+    state = collections.OrderedDict()
+    for n, width in enumerate(channels):
+        name = f"b{4 << (n + 1) // 2}.conv{(n + 1) % 2}" if nvidia_names else f"conv_{n}.params_in"
+        state[f"heads.{name}"] = 0.2 * torch.randn(width, generator=rng).reshape(around)
+    spelt = "parameterization" if patch_key == "cin_mult" else "parametrization"
+    return {
+        "model_type": spelt,
+        "patch_key": patch_key,
+        "state_dict": state,
+        "sg2_params": {"img_size": 2 ** (len(channels) // 2 + 2), "latent_size": 512},
+        "da_type": "td",
+    }
+
+
 def rosinality(shapes: Shapes, seed: int = 0) -> dict[str, Any]:
     """The generator of pSp's list as its own project saves it."""
     state = random_state(shapes, seed)
