@@ -9,6 +9,7 @@ import torch
 from rs_runtime.contracts.errors import UsageError
 from rs_runtime.contracts.tokens import read_token_set
 from rs_train.checkpoint import load_model
+from rs_train.config import load
 from rs_train.domains.codes import Codes
 from rs_train.domains.description import DomainDescription
 from rs_train.domains.pool import HeadPool, PoolConfig
@@ -91,12 +92,15 @@ def test_pairs_are_fitted(
     assert task.samples().shape == (4 * 32, 8 * 32, 3)
 
 
+@pytest.mark.parametrize("family", ["tokens", "affine_plus", "full"])
 def test_unpaired_references_pull_the_colours(
-    generator: Generator, codes: Codes, pool: HeadPool, truth: object, tmp_path: Path
+    generator: Generator, pool: HeadPool, truth: object, tmp_path: Path, family: str
 ) -> None:
     run_config = config(adversarial=0.2, texture=3.0, structure=1.0, identity=0.1, penalty=0.01)
+    training = replace(run_config.training, parameterisation=family, offset_block=16)
+    run_config = replace(run_config, training=training)
     task = GuidedDomainTask(
-        subject(run_config, generator, pool, tmp_path / "dark.tokens"),
+        subject(run_config, generator, pool, tmp_path / f"dark{FAMILIES[family].suffix}"),
         clips={},
         prompts=None,
         arcface=arcface(),
@@ -109,6 +113,29 @@ def test_unpaired_references_pull_the_colours(
     adapted = task.adapt(heads, task.average).clamp(-1, 1)
     after = (adapted.mean(dim=(0, 2, 3)) - wanted).abs().mean()
     assert after < 0.6 * before
+
+
+@pytest.mark.parametrize("size", ["demo", "ffhq"])
+@pytest.mark.parametrize("family", ["style_space", "domain_modulation", "affine_plus"])
+def test_the_presets_train(
+    generator: Generator, pool: HeadPool, truth: object, tmp_path: Path, size: str, family: str
+) -> None:
+    small = ("offset_block=16", "precision=fp32", "discriminator_width=4", "r1_every=2")
+    options = [f"training.{option}" for option in small]
+    options += ["loop.steps=3", "loop.batch_size=3", "loop.sample_every=0", "loop.log_every=1"]
+    run_config = load(DomainRun, f"{size}_{family}", options)
+    out = tmp_path / f"red{FAMILIES[family].suffix}"
+    task = GuidedDomainTask(
+        subject(run_config, generator, pool, out),
+        clips={ColourGuide(): 1.0},
+        prompts=("grey", "red"),
+        arcface=arcface(),
+        has_references=True,
+    )
+    run(task, truth, run_config.loop, tmp_path / "run", quiet=True)
+    assert ("discriminator" in task.modules) == (run_config.weights.adversarial > 0)
+    assert task.average.penalty(generator.synthesis) > 0
+    assert out.stat().st_size > 1000
 
 
 class ColourGuide(torch.nn.Module):
