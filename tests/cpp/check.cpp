@@ -6,6 +6,7 @@
 //   fingerprint HEX                  sets the generator that they must be made for
 //   features                         what this build can do
 //   tokens PATH | manifest PATH | bundle PATH | json PATH
+//   engine BUNDLE ROLE GRAPH MACHINE  GRAPH is a SHA-256, MACHINE a JSON object
 //   picture PATH MAX_PIXELS          also writes the pixels to PATH.rgb
 #include <iostream>
 #include <optional>
@@ -13,6 +14,7 @@
 #include <string>
 
 #include "contracts/bundle.h"
+#include "contracts/engine_file.h"
 #include "contracts/error.h"
 #include "contracts/files.h"
 #include "contracts/sha256.h"
@@ -64,6 +66,17 @@ Json describe(const Manifest& manifest) {
           {"table", manifest.layer_table.hash()}};
 }
 
+Json answer_engine(const std::string& bundle, std::istringstream& words) {
+  std::string role, graph, text;
+  words >> role >> graph;
+  std::getline(words, text);
+  const Json own = parse_json(text, "machine");
+  const Machine machine{own["tensorrt"], own["gpu"], own["compute_capability"], own["cuda_driver"],
+                        own["platform"]};
+  const FoundEngine found = find_engine(bundle, role, machine, graph);
+  return {{"size", read_engine(found).size()}, {"plugin", read_plugin_library(found)}};
+}
+
 Json answer(Session& session, const std::string& line) {
   std::istringstream words(line);
   std::string verb, path;
@@ -76,6 +89,7 @@ Json answer(Session& session, const std::string& line) {
     return {};
   }
   if (verb == "tokens") return answer_tokens(session, path);
+  if (verb == "engine") return answer_engine(path, words);
   if (verb == "bundle") {
     const Bundle bundle = Bundle::open(path);
     bundle.verify();

@@ -13,7 +13,6 @@ namespace {
 
 constexpr char kFormat[] = "refinestyle-bundle";
 constexpr std::int64_t kSchemaVersion = 1;
-constexpr std::int64_t kMaxFileBytes = std::int64_t{1} << 33;
 
 // Roles that a bundle of each model kind must have; it may have more.
 const std::map<std::string, std::vector<std::string>> kModelRoles = {
@@ -47,35 +46,6 @@ int read_image_size(const Json& value, const std::string& where) {
   return static_cast<int>(size);
 }
 
-std::vector<TensorSpec> read_tensors(const Json& value, const std::string& where) {
-  static const std::vector<std::string> dtypes = {"uint8", "int64", "float16", "float32"};
-  check_list(value, where, 1);
-  std::vector<TensorSpec> specs;
-  std::set<std::string> names;
-  for (const Json& item : value) {
-    const std::string at = where + "[" + std::to_string(specs.size()) + "]";
-    check_object(item, at, {"name", "dtype", "shape"});
-    if (std::find(dtypes.begin(), dtypes.end(), item["dtype"]) == dtypes.end()) {
-      throw malformed(at + ".dtype", item["dtype"].dump(-1, ' ', true).substr(0, 40), join(dtypes));
-    }
-    TensorSpec spec;
-    spec.dtype = item["dtype"];
-    check_list(item["shape"], at + ".shape");
-    for (const Json& side : item["shape"]) {
-      if (side.is_string()) {
-        spec.shape.emplace_back(check_identifier(side, at + ".shape"));
-      } else {
-        spec.shape.emplace_back(check_integer(side, at + ".shape", 1, std::int64_t{1} << 31));
-      }
-    }
-    spec.name = check_identifier(item["name"], at + ".name");
-    names.insert(spec.name);
-    specs.push_back(std::move(spec));
-  }
-  if (names.size() != specs.size()) throw malformed(where + ": a name twice");
-  return specs;
-}
-
 Variant read_variant(const Json& value, const std::string& where) {
   check_object(value, where, {"file", "engine", "precision", "form", "batch"});
   const Json& batch = value["batch"];
@@ -91,20 +61,14 @@ Variant read_variant(const Json& value, const std::string& where) {
 Role read_role(const Json& value, const std::string& where) {
   check_object(value, where, {"inputs", "outputs", "variants"});
   Role role;
-  role.inputs = read_tensors(value["inputs"], where + ".inputs");
-  role.outputs = read_tensors(value["outputs"], where + ".outputs");
+  role.inputs = read_tensor_specs(value["inputs"], where + ".inputs");
+  role.outputs = read_tensor_specs(value["outputs"], where + ".outputs");
   check_list(value["variants"], where + ".variants", 1);
   for (const Json& variant : value["variants"]) {
     const std::string at = where + ".variants[" + std::to_string(role.variants.size()) + "]";
     role.variants.push_back(read_variant(variant, at));
   }
   return role;
-}
-
-FileEntry read_file_entry(const Json& value, const std::string& where) {
-  check_object(value, where, {"size", "sha256"});
-  const auto size = check_integer(value["size"], where + ".size", 0, kMaxFileBytes);
-  return {static_cast<std::uint64_t>(size), check_hash(value["sha256"], where + ".sha256")};
 }
 
 std::optional<Reconstruction> read_reconstruction(const Json& value, const std::string& where) {
@@ -257,6 +221,41 @@ void check_consistent(const Manifest& manifest, const std::string& what) {
 }
 
 }  // namespace
+
+std::vector<TensorSpec> read_tensor_specs(const Json& value, const std::string& where) {
+  static const std::vector<std::string> dtypes = {"uint8", "int64", "float16", "float32"};
+  check_list(value, where, 1);
+  std::vector<TensorSpec> specs;
+  std::set<std::string> names;
+  for (const Json& item : value) {
+    const std::string at = where + "[" + std::to_string(specs.size()) + "]";
+    check_object(item, at, {"name", "dtype", "shape"});
+    if (std::find(dtypes.begin(), dtypes.end(), item["dtype"]) == dtypes.end()) {
+      throw malformed(at + ".dtype", item["dtype"].dump(-1, ' ', true).substr(0, 40), join(dtypes));
+    }
+    TensorSpec spec;
+    spec.dtype = item["dtype"];
+    check_list(item["shape"], at + ".shape");
+    for (const Json& side : item["shape"]) {
+      if (side.is_string()) {
+        spec.shape.emplace_back(check_identifier(side, at + ".shape"));
+      } else {
+        spec.shape.emplace_back(check_integer(side, at + ".shape", 1, std::int64_t{1} << 31));
+      }
+    }
+    spec.name = check_identifier(item["name"], at + ".name");
+    names.insert(spec.name);
+    specs.push_back(std::move(spec));
+  }
+  if (names.size() != specs.size()) throw malformed(where + ": a name twice");
+  return specs;
+}
+
+FileEntry read_file_entry(const Json& value, const std::string& where) {
+  check_object(value, where, {"size", "sha256"});
+  const auto size = check_integer(value["size"], where + ".size", 0, kMaxFileBytes);
+  return {static_cast<std::uint64_t>(size), check_hash(value["sha256"], where + ".sha256")};
+}
 
 std::set<std::string> folders_of(const std::map<std::string, FileEntry>& files) {
   std::set<std::string> folders;

@@ -15,6 +15,7 @@
 namespace refinestyle {
 
 inline constexpr char kManifestName[] = "manifest.json";
+inline constexpr std::int64_t kMaxFileBytes = std::int64_t{1} << 33;
 
 // One side of a tensor: a number, or the name of one that is known only at run time.
 using Side = std::variant<std::int64_t, std::string>;
@@ -78,6 +79,11 @@ struct Manifest {
   std::map<std::string, std::string> licences;  // by part: weights, data, domains
   std::map<std::string, FileEntry> files;       // every file but the manifest, by path
 };
+
+// Descriptions that sidecars of engines share with manifests; `where` is their place in a message.
+// Throw kMalformed.
+std::vector<TensorSpec> read_tensor_specs(const nlohmann::json& value, const std::string& where);
+FileEntry read_file_entry(const nlohmann::json& value, const std::string& where);
 
 // Every folder that the files lie in, without the bundle's own.
 std::set<std::string> folders_of(const std::map<std::string, FileEntry>& files);
