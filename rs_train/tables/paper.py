@@ -173,8 +173,14 @@ def _ablation(laboratory: Laboratory) -> Result:
         rows=rows,
         table=_by_set(rows),
         claims=[
-            Claim(f"better than with {name} (MSE)", inside[full.name].mse, "<", inside[name].mse)
+            Claim(
+                f"better than with {name} ({words})",
+                getattr(inside[full.name], figure),
+                "<",
+                getattr(inside[name], figure),
+            )
             for name in ABLATIONS
+            for figure, words in (("mse", "MSE"), ("feature_distance", "LPIPS\\*"))
         ],
     )
 
