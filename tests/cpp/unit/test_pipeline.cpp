@@ -50,7 +50,7 @@ TEST_CASE("a provider gets the first variant that suits it") {
   role.variants = {variant("onnxruntime", "fp16_stored", "cpu", 1),
                    variant("onnxruntime", "fp16", "dense", 0),
                    variant("openvino", "fp32", "cpu", 1), variant("openvino", "bf16", "cpu", 1)};
-  const auto chosen = [&](const char* name) { return choose_variant(role, provider(name))->file; };
+  const auto chosen = [&](const char* name) { return choose_variant("synthesis", role, provider(name))->file; };
   CHECK(chosen("cpu") == role.variants[0].file);
   CHECK(chosen("cuda") == role.variants[1].file);
   CHECK(chosen("openvino") == role.variants[2].file);
@@ -58,7 +58,21 @@ TEST_CASE("a provider gets the first variant that suits it") {
   role.variants.pop_back();
   CHECK(chosen("openvino-bf16") == role.variants[2].file);
   role.variants.erase(role.variants.begin());
-  CHECK(choose_variant(role, provider("cpu")) == nullptr);
+  CHECK(choose_variant("synthesis", role, provider("cpu")) == nullptr);
+}
+
+TEST_CASE("what is too small for an engine of TensorRT runs on the CPU") {
+  Role role;
+  role.variants = {variant("tensorrt", "fp16", "plugin", 0),
+                   variant("onnxruntime", "fp16", "dense", 0),
+                   variant("onnxruntime", "fp32", "plain", 0)};
+  const auto chosen = [&](const char* name) {
+    return choose_variant(name, role, provider("tensorrt"))->file;
+  };
+  CHECK(chosen("synthesis") == role.variants[0].file);
+  CHECK(chosen("preprocess") == role.variants[2].file);
+  CHECK(chosen("mapping") == role.variants[2].file);
+  CHECK_FALSE(provider("tensorrt").automatic);
 }
 
 TEST_CASE("a variant fixes the batch that its role leaves open") {

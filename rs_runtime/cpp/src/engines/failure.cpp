@@ -18,8 +18,8 @@ bool is_path(const std::string& word) {
 bool is_memory(std::string text) {
   std::transform(text.begin(), text.end(), text.begin(),
                  [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  for (const char* sign : {"bad_alloc", "failed to allocate", "out of memory", "not enough memory",
-                           "memory allocation"}) {
+  for (const char* sign : {"bad_alloc", "failed to allocate", "out of memory", "outofmemory",
+                           "not enough memory", "insufficient memory", "memory allocation"}) {
     if (text.find(sign) != std::string::npos) return true;
   }
   return false;

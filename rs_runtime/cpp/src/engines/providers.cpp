@@ -9,6 +9,9 @@
 #ifdef REFINESTYLE_OPENVINO
 #include "engines/openvino_engine.h"
 #endif
+#ifdef REFINESTYLE_TENSORRT
+#include "engines/tensorrt_engine.h"
+#endif
 
 namespace refinestyle {
 namespace {
@@ -57,6 +60,19 @@ Provider openvino_bf16() {
   return provider;
 }
 
+// Not automatic, as it runs files that were made apart from the bundle.
+Provider tensorrt() {
+  Provider provider{"tensorrt", "tensorrt", false, false, nullptr, nullptr};
+#ifdef REFINESTYLE_TENSORRT
+  provider.require = [](const EngineOptions&) { require_tensorrt(); };
+  provider.open = [](const Graph& graph, const EngineOptions& options) {
+    const bool built = graph.engine == "tensorrt";
+    return built ? open_tensorrt(graph) : open_onnxruntime(graph, "cpu", options);
+  };
+#endif
+  return provider;
+}
+
 void append(std::string& list, const std::string& item, const char* separator) {
   list += (list.empty() ? "" : separator) + item;
 }
@@ -73,14 +89,15 @@ const Provider& find(const std::string& name) {
 Error not_built(const std::string& what) {
   return Error(Status::kResource, what, built_providers().empty() ? "none" : built_providers(), "",
                "build the library with its engine: see REFINESTYLE_OPENVINO, "
-               "REFINESTYLE_ONNXRUNTIME_INCLUDE in its CMakeLists.txt");
+               "REFINESTYLE_ONNXRUNTIME_INCLUDE, REFINESTYLE_TENSORRT_INCLUDE in its "
+               "CMakeLists.txt");
 }
 
 }  // namespace
 
 const std::vector<Provider>& all_providers() {
-  static const std::vector<Provider> all = {onnxruntime_cuda(), openvino(), openvino_bf16(),
-                                            onnxruntime_cpu()};
+  static const std::vector<Provider> all = {tensorrt(), onnxruntime_cuda(), openvino(),
+                                            openvino_bf16(), onnxruntime_cpu()};
   return all;
 }
 

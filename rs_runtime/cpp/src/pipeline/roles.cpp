@@ -1,6 +1,7 @@
 #include "pipeline/roles.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 #include <vector>
 
@@ -11,6 +12,8 @@ namespace {
 
 constexpr const char* kBatchSide = "N";
 constexpr const char* kCpuForm = "cpu";
+// TensorRT has no engines for them: too small to gain by a GPU.
+constexpr const char* kHostRoles[] = {"preprocess", "mapping"};
 
 bool is_exact(const Variant& variant) {  // stored in whatever way, computed in fp32
   return variant.precision == "fp32" || variant.precision == "fp16_stored";
@@ -19,6 +22,12 @@ bool is_exact(const Variant& variant) {  // stored in whatever way, computed in 
 bool suits(const Variant& variant, const Provider& provider) {
   if (variant.engine != provider.engine) return false;
   return provider.on_cpu ? is_exact(variant) : variant.form != kCpuForm;
+}
+
+bool is_on_host(const std::string& name, const Provider& provider) {
+  const auto* end = std::end(kHostRoles);
+  return std::string(provider.name) == "tensorrt" &&
+         std::find(std::begin(kHostRoles), end, name) != end;
 }
 
 bool is_batch_side(const Side& side) {
@@ -39,11 +48,16 @@ Error no_variant(const std::string& name, const Role& role, const Provider& prov
 
 }  // namespace
 
-const Variant* choose_variant(const Role& role, const Provider& provider) {
+const Variant* choose_variant(const std::string& name, const Role& role, const Provider& provider) {
   const auto first = [&](const auto& suitable) -> const Variant* {
     const auto found = std::find_if(role.variants.begin(), role.variants.end(), suitable);
     return found == role.variants.end() ? nullptr : &*found;
   };
+  if (is_on_host(name, provider)) {
+    return first([](const Variant& variant) {
+      return variant.engine == "onnxruntime" && is_exact(variant);
+    });
+  }
   if (std::string(provider.name) == "openvino-bf16") {
     // A role that bf16 would spoil has no such variant, and is computed in fp32.
     const Variant* bf16 = first([&](const Variant& variant) {
@@ -128,10 +142,14 @@ const RoleRunner::Opened& RoleRunner::open(const std::string& name) const {
   if (found != opened_.end()) return found->second;
   const Variant* variant = nullptr;
   std::unique_ptr<Engine> engine = selection_.open([&](const Provider& provider) {
-    variant = choose_variant(own, provider);
+    variant = choose_variant(name, own, provider);
     if (variant == nullptr) throw no_variant(name, own, provider);
-    return Graph{name, bundle_.read(variant->file), variant->precision,
-                 input_shapes(own, *variant)};
+    return Graph{name,
+                 bundle_.read(variant->file),
+                 variant->precision,
+                 input_shapes(own, *variant),
+                 variant->engine,
+                 bundle_.root()};
   });
   const std::size_t largest =
       variant->batch == 0 ? kMaxBatch : static_cast<std::size_t>(variant->batch);
@@ -141,7 +159,7 @@ const RoleRunner::Opened& RoleRunner::open(const std::string& name) const {
 bool RoleRunner::serves(const Provider& provider) const {
   const auto& roles = bundle_.manifest().roles;
   return std::all_of(roles.begin(), roles.end(), [&](const auto& entry) {
-    return choose_variant(entry.second, provider) != nullptr;
+    return choose_variant(entry.first, entry.second, provider) != nullptr;
   });
 }
 

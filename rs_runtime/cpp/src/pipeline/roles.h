@@ -16,9 +16,9 @@ namespace refinestyle {
 // Samples in one run, so that memory does not grow with the length of a list.
 inline constexpr std::size_t kMaxBatch = 8;
 
-// The first variant, in the manifest's order of preference, that suits the provider; computing in
-// fp16 is for GPUs, the CPU form is not. Null if there is none.
-const Variant* choose_variant(const Role& role, const Provider& provider);
+// The first variant of the named role, in the manifest's order of preference, that suits the
+// provider; computing in fp16 is for GPUs, the CPU form is not. Null if there is none.
+const Variant* choose_variant(const std::string& name, const Role& role, const Provider& provider);
 
 // Shapes that a variant takes, by input; -1 for a side that is known only at run time.
 std::map<std::string, Shape> input_shapes(const Role& role, const Variant& variant);
