@@ -51,17 +51,18 @@ IN_DOMAIN, EXTRAS = "in domain", "with extras"
 _SHOWN = (3, 8, 21, 34)  # portraits of the pictures
 
 _JUDGED = """\
-{count} held-out portraits that no training has seen, {portraits}, 8-bit, at the generator's size.
-MSE on the scale [-1, 1]. LPIPS\\* and ID\\* are feature distance and cosine of identities by this
-project's own metric network, which no loss has seen, in the place of AlexNet and of a public face
-network. Parameters and multiply-adds are those of the stage that is trained, for one picture, the
-generator excluded; time is that of a whole inversion on the CPU, generator included, over the first
-row's. """
+{count} held-out portraits that no training has seen, {portraits}, 8-bit. As in the paper, pictures
+are compared at the size that the encoders read, 64 x 64; the columns after "full size" compare them
+at the generator's 128 x 128, whose finest detail no loss has seen. MSE on the scale [-1, 1].
+LPIPS\\* and ID\\* are feature distance and cosine of identities by this project's own metric
+network, which no loss has seen, in the place of AlexNet and of a public face network. Parameters
+and multiply-adds are those of the stage that is trained, for one picture, the generator excluded;
+time is that of a whole inversion on the CPU, generator included, over the first row's.
+"""
 _BUDGET = """\
 All systems saw the same pictures: those that start from nothing 1,200 batches of 8, those that
-refine the Style Transformer's inversion 500, encoders reading 64 x 64. These are hundredths of the
-published budgets; the [demo's own numbers](inversion.md) come from trainings 36 times as long."""
-
+refine the Style Transformer's inversion 500. That is about a thousandth of the published budgets;
+the [demo's own numbers](inversion.md) come from trainings 36 times as long."""
 
 _NADA, _GOGA = "StyleGAN-NADA", "GOGA, style only"
 _OURS_TEXT, _OURS_ONE_SHOT = "tokens, text", "tokens, one picture"

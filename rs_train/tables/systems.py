@@ -8,6 +8,7 @@ from statistics import median
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 from torch import Tensor, nn
@@ -18,6 +19,7 @@ from rs_train.describe import describe_inverter
 from rs_train.generator import Generator
 from rs_train.grids import to_pixels
 from rs_train.inverters.build import Network
+from rs_train.inverters.pooling import pool_to
 from rs_train.inverters.reconstruct import load_system, reconstruct
 from rs_train.perceptual.metric import MetricNetwork
 from rs_train.tables.heldout import HeldOut
@@ -54,7 +56,8 @@ class SystemRow:
         seconds: What they took.
         time: Time of a whole inversion, generator included, over that of the first row's system.
         ratio: Its squared error over that of its own base inverter; None for a base inverter.
-        measured: Its numbers against the portraits.
+        measured: Its numbers against the portraits, at the size that its encoder reads.
+        full_size: The same at the generator's size, of which no loss saw the finest detail.
     """
 
     portraits: str
@@ -66,6 +69,7 @@ class SystemRow:
     time: float
     ratio: float | None
     measured: Measured
+    full_size: Measured
 
 
 @dataclass(frozen=True)
@@ -96,11 +100,11 @@ def system_rows(subject: Subject, systems: Sequence[System]) -> list[SystemRow]:
     for portraits, held_out in subject.sets.items():
         errors: dict[Path, float] = {}
         for (system, stages), seconds in zip(loaded.items(), times, strict=True):
-            measured = _measure(subject, stages, held_out)
+            measured, full_size = _measure(subject, stages, held_out)
             if system.second is None:
                 errors[system.first] = measured.mse
             elif system.first not in errors:
-                errors[system.first] = _measure(subject, (stages[0], None), held_out).mse
+                errors[system.first] = _measure(subject, (stages[0], None), held_out)[0].mse
             ratio = measured.mse / errors[system.first] if system.second else None
             last = system.second or system.first
             record = read_record(last)["record"]
@@ -116,6 +120,7 @@ def system_rows(subject: Subject, systems: Sequence[System]) -> list[SystemRow]:
                     time=seconds / times[0],
                     ratio=ratio,
                     measured=measured,
+                    full_size=full_size,
                 )
             )
     return rows
@@ -124,16 +129,17 @@ def system_rows(subject: Subject, systems: Sequence[System]) -> list[SystemRow]:
 def systems_markdown(rows: Sequence[SystemRow]) -> str:
     """The table for a page of results."""
     lines = [
-        "| system | MSE | MSE / base | LPIPS* | ID* | MSE p99 | parameters | MACs | time "
-        "| steps | training |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        "| system | MSE | MSE / base | LPIPS* | ID* | full size: MSE | LPIPS* | ID* | parameters "
+        "| MACs | time | steps | training |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
-        m = row.measured
+        m, full = row.measured, row.full_size
         ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
         lines.append(
             f"| {row.system} | {m.mse:.4f} | {ratio} | {m.feature_distance:.4f} | {m.identity:.3f} "
-            f"| {m.mse_p99:.4f} | {row.parameters / 1e6:.2f} M | {row.macs / 1e9:.2f} G "
+            f"| {full.mse:.4f} | {full.feature_distance:.4f} | {full.identity:.3f} "
+            f"| {row.parameters / 1e6:.2f} M | {row.macs / 1e9:.2f} G "
             f"| {row.time:.2f} | {row.steps:,} | {row.seconds / 60:.0f} min |"
         )
     return "\n".join(lines) + "\n"
@@ -154,10 +160,21 @@ def systems_picture(
 
 def _measure(
     subject: Subject, stages: tuple[nn.Module, nn.Module | None], held_out: HeldOut
-) -> Measured:
+) -> tuple[Measured, Measured]:
+    """At the size that the encoder reads, and at the generator's size."""
     photo = held_out.image
     image = quantised(reconstruct(photo, subject.generator, *stages))
-    return measure(subject.metric, image, photo, photo, held_out.background)
+    size = stages[0].config.image_size
+    pairs = ((_read_at(size, image), _read_at(size, photo)), (image, photo))
+    first, second = (
+        measure(subject.metric, made, true, true, held_out.background) for made, true in pairs
+    )
+    return first, second
+
+
+def _read_at(size: int, image: Tensor) -> Tensor:
+    """Pictures [N, 3, R, R] without what an encoder of this input size cannot see, same shape."""
+    return F.interpolate(pool_to(image, size), image.shape[-1], mode="bilinear")
 
 
 def _size(checkpoint: Path, generator: Generator) -> tuple[int, int]:
