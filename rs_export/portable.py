@@ -102,7 +102,7 @@ def check_flat(model: onnx.ModelProto, *, domain: str = "") -> None:
         if opset.domain not in ("", domain) or opset.version > MAX_OPSET
     ]
     functions = {function.name for function in model.functions if function.domain == domain}
-    faults += [f.name for f in model.functions if f.name not in functions]
+    faults += [f"function {f.name}" for f in model.functions if f.name not in functions]
     faults += [
         f"{node.domain}.{node.op_type}"
         for node in graph.node

@@ -10,9 +10,11 @@ from PIL import Image
 
 from rs_runtime.cli import run
 from rs_runtime.cli._verbs import group
+from rs_runtime.contracts.errors import ResourceError
 from rs_runtime.pipeline import DEMO_BUNDLE
 from tests.readme.pages import PAGES, README, ROOT, blocks, commands
 
+_NEEDS_A_GPU = {"cuda", "tensorrt"}  # providers; elsewhere such a command says what is missing
 _PHOTO = ROOT / "examples" / "photo.jpg"
 _SAY_ONLY = ("info", "doctor")
 _MEGABYTES = {"rs_train/demo": 40, "rs_runtime/demo": 25}
@@ -60,6 +62,8 @@ def test_rs_run_commands_do_what_they_say(page, folder, capsys):
         with pytest.raises(SystemExit) as outcome:
             run(group, "rs-run", argv)
         said = capsys.readouterr()
+        if _NEEDS_A_GPU & set(argv) and outcome.value.code == ResourceError.exit_code:
+            continue
         assert outcome.value.code == 0, f"{command}: {said.err}"
         lines = said.out.splitlines()
         written = [line.removeprefix("wrote ") for line in lines if line.startswith("wrote ")]
