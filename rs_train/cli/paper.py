@@ -37,10 +37,12 @@ def _command(command: str, names: tuple[str, ...], text: str) -> click.Command:
     @click.option("--workers", type=click.IntRange(1), default=1, show_default=True)
     @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True)
     def run(work: Path, out: Path, count: int, seed: int, workers: int, jobs: int) -> None:
-        from rs_train.stages import complete
+        from rs_runtime.contracts.files import write_atomic
+        from rs_train.stages import complete, record_of
         from rs_train.tables.laboratory import Laboratory
         from rs_train.tables.page import write_result
         from rs_train.tables.paper import TABLES, needed
+        from rs_train.tables.record import trainings_page
 
         laboratory = Laboratory(work, count, seed, workers)
         for name in names:
@@ -49,5 +51,9 @@ def _command(command: str, names: tuple[str, ...], text: str) -> click.Command:
             click.echo(result.table)
             for path in write_result(out, name, result):
                 click.echo(path)
+        record = record_of(work)
+        own = {name: record[name] for name in record if name.startswith("table ")}
+        write_atomic(out / "trainings.md", trainings_page(own).encode())
+        click.echo(out / "trainings.md")
 
     return run

@@ -83,6 +83,28 @@ def draw(runs: Path) -> "Figure":
     return figure
 
 
+def draw_systems(runs: Mapping[str, Path]) -> "Figure":
+    """Draw validation errors of inverters that were trained at the same budget.
+
+    Args:
+        runs: Folder of a run by the name of its system; those without a log are left out.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4.2), dpi=120, layout="constrained")
+    axes = figure.subplots()
+    for name, run in runs.items():
+        log = read_metrics(run)
+        is_second = any("validation_refined" in line for line in log)
+        steps, values = points(log, "validation_refined" if is_second else "validation_base")
+        if steps:
+            axes.plot(steps, values, marker=".", label=f"{name}: {values[-1]:.4f}")
+    _logarithmic(axes)
+    axes.set_title("Error on validation portraits")
+    _finish(axes)
+    return figure
+
+
 def write_curves(runs: Path, out: Path) -> Path:
     """Write `draw(runs)` as a PNG; makes its folder."""
     buffer = io.BytesIO()
@@ -94,8 +116,6 @@ def write_curves(runs: Path, out: Path) -> Path:
 
 
 def _draw_inverters(axes: "Axes", logs: Mapping[str, Sequence[Mapping[str, float]]]) -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
     budget = int(logs["base_inverter"][-1]["step"]) if logs["base_inverter"] else 0
     curves = (
         ("base_inverter", "validation_base", 0, "base inverter", _BLUE, "-"),
@@ -110,12 +130,18 @@ def _draw_inverters(axes: "Axes", logs: Mapping[str, Sequence[Mapping[str, float
     if budget and (logs["control"] or logs["refiner"]):
         axes.axvline(budget, color=_GREY, linewidth=0.8, linestyle=":")
     axes.set_title("Inverters: error on held-out photos")
+    _logarithmic(axes)
+    _finish(axes)
+
+
+def _logarithmic(axes: "Axes") -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
     axes.set_ylabel("mean squared error on [−1, 1]")
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
-    _finish(axes)
 
 
 def _draw_generator(

@@ -7,6 +7,7 @@ AlexNet's LPIPS and a public face network.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from rs_runtime.contracts.tokens import read_token_set
@@ -24,6 +25,7 @@ from rs_train.tables.adaptation import (
     adaptation_rows,
 )
 from rs_train.tables.claims import Claim
+from rs_train.tables.curves import draw_systems
 from rs_train.tables.laboratory import Laboratory
 from rs_train.tables.measure import Measured
 from rs_train.tables.page import Result
@@ -132,7 +134,10 @@ def _comparison(laboratory: Laboratory, *, extras: bool) -> Result:
         rows=rows,
         table=systems_markdown(rows),
         claims=_comparison_claims({row.system: row for row in rows}),
-        pictures={"systems": systems_picture(subject, portraits, systems, _SHOWN)},
+        pictures={
+            "systems": systems_picture(subject, portraits, systems, _SHOWN),
+            "curves": draw_systems(_runs(laboratory, systems)),
+        },
     )
 
 
@@ -165,6 +170,7 @@ def _ablation(laboratory: Laboratory) -> Result:
     base = laboratory.work / checkpoint("style_transformer")
     full = _two_stage(laboratory, "full: 11 layers, 8 tokens, groups, scales")
     others = [System(name, base, laboratory.work / checkpoint(name)) for name in ABLATIONS]
+    converging = [system for system in others if system.name != "no scales"]
     rows = system_rows(subject, [full, *others])
     inside = {row.system: row.measured for row in rows if row.portraits == IN_DOMAIN}
     return Result(
@@ -183,6 +189,7 @@ def _ablation(laboratory: Laboratory) -> Result:
             for name in ABLATIONS
             for figure, words in (("mse", "MSE"), ("feature_distance", "LPIPS\\*"))
         ],
+        pictures={"curves": draw_systems(_runs(laboratory, [full, *converging]))},
     )
 
 
@@ -208,6 +215,7 @@ def _bases(laboratory: Laboratory) -> Result:
             for row in rows
             if row.ratio is not None
         ],
+        pictures={"curves": draw_systems(_runs(laboratory, systems))},
     )
 
 
@@ -307,6 +315,12 @@ def _spectra(laboratory: Laboratory) -> Result:
 def _subject(laboratory: Laboratory, *portraits: str) -> Subject:
     sets = {name: laboratory.held_out(extras=name == EXTRAS) for name in portraits}
     return Subject(laboratory.generator, laboratory.metric, sets)
+
+
+def _runs(laboratory: Laboratory, systems: Sequence[System]) -> dict[str, Path]:
+    """Folder of the run that made each system's last stage."""
+    last = {system.name: (system.second or system.first).stem for system in systems}
+    return {name: laboratory.work / f"runs/table-{stem}" for name, stem in last.items()}
 
 
 def _two_stage(laboratory: Laboratory, name: str = NAMES["two_stage"]) -> System:

@@ -69,6 +69,22 @@ def demo_page(record: Mapping[str, Mapping[str, Any]]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def trainings_page(record: Mapping[str, Mapping[str, Any]]) -> str:
+    """Turn the record of the trainings behind the tables into a page, Markdown; see `demo_page`."""
+    total = sum(float(kept["seconds"]) for kept in record.values())
+    parts = [
+        "# The trainings behind the tables",
+        "Each is one command of `rs-train`, run by `rs-train eval` in a work folder of the demo. "
+        f"{len(record)} trainings, {duration(total)} in all.",
+        _stage_table(record),
+        "## Made with",
+        _facts(record),
+        "## Commands",
+        "```text\n" + "\n".join(str(kept["command"]) for kept in record.values()) + "\n```",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
 def write_demo_page(work: Path, record: Mapping[str, Mapping[str, Any]]) -> list[Path]:
     """Write WORK/demo.md and the curves that it shows.
 

@@ -8,7 +8,14 @@ import pytest
 from PIL import Image
 
 from rs_runtime.contracts.errors import MalformedFileError, UsageError
-from rs_train.tables.curves import draw, points, read_metrics, smooth, write_curves
+from rs_train.tables.curves import (
+    draw,
+    draw_systems,
+    points,
+    read_metrics,
+    smooth,
+    write_curves,
+)
 
 
 def _log(runs, name, lines):
@@ -82,3 +89,12 @@ def test_no_logs_and_damaged_logs_are_refused(tmp_path):
     (tmp_path / "refiner" / "metrics.jsonl").write_text("{\n")
     with pytest.raises(MalformedFileError):
         draw(tmp_path)
+
+
+def test_systems_show_what_their_last_stage_reaches(runs):
+    figure = draw_systems({"base": runs / "base_inverter", "two-stage": runs / "refiner"})
+    (axes,) = figure.axes
+    labels = [line.get_label() for line in axes.get_lines()]
+    refined = points(read_metrics(runs / "refiner"), "validation_refined")[1]
+    assert labels[1] == f"two-stage: {refined[-1]:.4f}"
+    assert labels[0].startswith("base: ")

@@ -11,7 +11,7 @@ from rs_train import stages as running
 from rs_train.cli import demo
 from rs_train.demo_recipe import stages
 from rs_train.stages import Stage
-from rs_train.tables.record import demo_page, duration, machine
+from rs_train.tables.record import demo_page, duration, machine, trainings_page
 
 _RECORD = {
     "render photo": {
@@ -124,3 +124,9 @@ def test_the_demo_ends_with_its_page(two_stages, tmp_path):
 def test_the_real_recipe_makes_a_page():
     record = {s.name: {"command": f"rs-train {s.name}", "seconds": 1.0} for s in stages()}
     assert demo_page(record).count("\n| ") == len(record) + 1
+
+
+def test_the_trainings_of_the_tables_have_a_page():
+    page = trainings_page(_RECORD)
+    assert all(str(kept["command"]) in page for kept in _RECORD.values())
+    assert f"{len(_RECORD)} trainings" in page
