@@ -1,26 +1,21 @@
 """Inverted portraits as latents: what domain tokens will be used on."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from rs_runtime.contracts.errors import IncompatibleError, MalformedFileError
-from rs_runtime.contracts.files import read_file, write_atomic
 from rs_train.generator import Generator, PackedTokens
+from rs_train.generator.belongings import read_belongings, write_belongings
 from rs_train.inverters.base import first_latent
 from rs_train.inverters.one_stage import OneStage
 from rs_train.inverters.pooling import pool_to
 
 FORMAT = "refinestyle-codes"
-_KEY = "refinestyle"
-_MAX_BYTES = 4 << 30
+_TENSORS = ("w_plus", "P", "Q")
 _BATCH = 16
 
 
@@ -85,9 +80,8 @@ def invert(
 
 def write_codes(path: Path, codes: Codes, generator: Generator) -> None:
     """Write codes as safetensors that name their generator."""
-    header = {"format": FORMAT, "version": 1, "fingerprint": generator.fingerprint()}
-    tensors = {name: getattr(codes, name).contiguous() for name in ("w_plus", "P", "Q")}
-    write_atomic(path, safetensors.torch.save(tensors, {_KEY: json.dumps(header)}))
+    tensors = {name: getattr(codes, name) for name in _TENSORS}
+    write_belongings(path, FORMAT, generator, tensors)
 
 
 def read_codes(path: Path, generator: Generator) -> Codes:
@@ -97,23 +91,8 @@ def read_codes(path: Path, generator: Generator) -> Codes:
         MalformedFileError: Not a file that `write_codes` wrote.
         IncompatibleError: Made for another generator.
     """
-    data = read_file(path, max_bytes=_MAX_BYTES, what="codes of portraits")
-    try:
-        tensors = safetensors.torch.load(data)
-        size = int.from_bytes(data[:8], "little")
-        header = json.loads(json.loads(data[8 : 8 + size])["__metadata__"][_KEY])
-        codes = Codes(tensors["w_plus"], tensors["P"], tensors["Q"])
-        fingerprint = header["fingerprint"]
-    except (safetensors.SafetensorError, KeyError, ValueError, TypeError) as error:
-        raise MalformedFileError(
-            f"{path}: not a file of inverted portraits",
-            hint="delete it; it is made anew from --portraits",
-        ) from error
-    if fingerprint != generator.fingerprint():
-        raise IncompatibleError(
-            f"{path}: inverted for another generator",
-            found=fingerprint[:12],
-            expected=generator.fingerprint()[:12],
-            hint="delete it; it is made anew from --portraits",
-        )
-    return codes
+    remedy = "delete it; it is made anew from --portraits"
+    tensors, _ = read_belongings(
+        path, generator, _TENSORS, what="inverted portraits", remedy=remedy
+    )
+    return Codes(*tensors)

@@ -1,22 +1,18 @@
 """Random heads as latents, and what a judge sees in their pictures, to fit directions to."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import safetensors.numpy
 import torch
 
-from rs_runtime.contracts.errors import IncompatibleError, MalformedFileError, UsageError
-from rs_runtime.contracts.files import read_file, write_atomic
+from rs_runtime.contracts.errors import MalformedFileError, UsageError
 from rs_train.generator import Generator
+from rs_train.generator.belongings import read_belongings, write_belongings
 from rs_train.perceptual.metric import MetricNetwork
 
 FORMAT = "refinestyle-samples"
-_KEY = "refinestyle"
-_MAX_BYTES = 4 << 30
 _BATCH = 32
 
 
@@ -83,14 +79,8 @@ def draw_samples(
 
 def write_samples(path: Path, samples: Samples, generator: Generator) -> None:
     """Write samples as safetensors that name their generator."""
-    header = {
-        "format": FORMAT,
-        "version": 1,
-        "fingerprint": generator.fingerprint(),
-        "attributes": samples.attributes,
-    }
-    tensors = {"w": samples.w, "scores": samples.scores}
-    write_atomic(path, safetensors.numpy.save(tensors, {_KEY: json.dumps(header)}))
+    tensors = {"w": torch.from_numpy(samples.w), "scores": torch.from_numpy(samples.scores)}
+    write_belongings(path, FORMAT, generator, tensors, attributes=samples.attributes)
 
 
 def read_samples(path: Path, generator: Generator) -> Samples:
@@ -100,21 +90,10 @@ def read_samples(path: Path, generator: Generator) -> Samples:
         MalformedFileError: Not a file that `write_samples` wrote.
         IncompatibleError: Drawn by another generator.
     """
-    data = read_file(path, max_bytes=_MAX_BYTES, what="samples")
-    hint = "delete it; it is made anew"
-    try:
-        tensors = safetensors.numpy.load(data)
-        size = int.from_bytes(data[:8], "little")
-        header = json.loads(json.loads(data[8 : 8 + size])["__metadata__"][_KEY])
-        samples = Samples(tensors["w"], tensors["scores"], tuple(header["attributes"]))
-        fingerprint = header["fingerprint"]
-    except (safetensors.SafetensorError, KeyError, ValueError, TypeError) as error:
-        raise MalformedFileError(f"{path}: not a file of scored heads", hint=hint) from error
-    if fingerprint != generator.fingerprint():
-        raise IncompatibleError(
-            f"{path}: heads of another generator",
-            found=fingerprint[:12],
-            expected=generator.fingerprint()[:12],
-            hint=hint,
-        )
-    return samples
+    remedy = "delete it; it is made anew"
+    (w, scores), header = read_belongings(
+        path, generator, ("w", "scores"), what="scored heads", remedy=remedy
+    )
+    if "attributes" not in header:
+        raise MalformedFileError(f"{path}: not a file of scored heads", hint=remedy)
+    return Samples(w.numpy(), scores.numpy(), tuple(header["attributes"]))

@@ -52,19 +52,22 @@ NAMES = {
 IN_DOMAIN, EXTRAS = "in domain", "with extras"
 _SHOWN = (3, 8, 21, 34)  # portraits of the pictures
 
+_FIRST = f"{recipe.FIRST_STEPS:,} batches of {recipe.BATCH}"
+_SECOND = f"{recipe.SECOND_STEPS} batches of {recipe.BATCH}"
 _JUDGED = """\
 {count} held-out portraits that no training has seen, {portraits}, 8-bit. As in the paper, pictures
-are compared at the size that the encoders read, 64 x 64; the columns after "full size" compare them
-at the generator's 128 x 128, whose finest detail no loss has seen. MSE on the scale [-1, 1].
-LPIPS\\* and ID\\* are feature distance and cosine of identities by this project's own metric
-network, which no loss has seen, in the place of AlexNet and of a public face network. Parameters
-and multiply-adds are those of the stage that is trained, for one picture, the generator excluded;
-time is that of a whole inversion on the CPU, generator included, over the first row's.
+are compared at the size that the encoders read, {read} x {read}; the columns after "full size"
+compare them at the generator's {full} x {full}, whose finest detail no loss has seen. MSE on the
+scale [-1, 1]. LPIPS\\* and ID\\* are feature distance and cosine of identities by this project's
+own metric network, which no loss has seen, in the place of AlexNet and of a public face network.
+Parameters and multiply-adds are those of the stage that is trained, for one picture, the generator
+excluded; time is that of a whole inversion on the CPU, generator included, over the first row's.
 """
-_BUDGET = """\
-All systems saw the same pictures: those that start from nothing 1,200 batches of 8, those that
-refine the Style Transformer's inversion 500. That is about a thousandth of the published budgets;
-the [demo's own numbers](inversion.md) come from trainings 36 times as long."""
+_BUDGET = f"""\
+All systems saw the same pictures: those that start from nothing {_FIRST},
+those that refine the Style Transformer's inversion {_SECOND}. That is about a thousandth of
+the published budgets; the [demo's own numbers](inversion.md) come from trainings 36 times as
+long."""
 
 _NADA, _GOGA = "StyleGAN-NADA", "GOGA, style only"
 _OURS_TEXT, _OURS_ONE_SHOT = "tokens, text", "tokens, one picture"
@@ -130,7 +133,7 @@ def _comparison(laboratory: Laboratory, *, extras: bool) -> Result:
     words = "with hats, hands, paint or props" if extras else "of the kind that the generator knows"
     return Result(
         title=f"Table {2 if extras else 1}: inversion, {portraits}",
-        about=_JUDGED.format(count=laboratory.count, portraits=words) + _BUDGET,
+        about=_judged(laboratory, words) + _BUDGET,
         rows=rows,
         table=systems_markdown(rows),
         claims=_comparison_claims({row.system: row for row in rows}),
@@ -175,8 +178,8 @@ def _ablation(laboratory: Laboratory) -> Result:
     inside = {row.system: row.measured for row in rows if row.portraits == IN_DOMAIN}
     return Result(
         title="Table 4: ablations of the two-stage model",
-        about=_JUDGED.format(count=laboratory.count, portraits="and as many with extras")
-        + "Each row is a refiner trained for 500 batches of 8 on the same base inverter.",
+        about=_judged(laboratory, "and as many with extras")
+        + f"Each row is a refiner trained for {_SECOND} on the same base inverter.",
         rows=rows,
         table=_by_set(rows),
         claims=[
@@ -206,8 +209,8 @@ def _bases(laboratory: Laboratory) -> Result:
     rows = system_rows(subject, systems)
     return Result(
         title="Table 5: base inverters of the two-stage model",
-        about=_JUDGED.format(count=laboratory.count, portraits="and as many with extras")
-        + "Bases were trained for 1,200 batches of 8, refiners for 500.",
+        about=_judged(laboratory, "and as many with extras")
+        + f"Bases were trained for {_FIRST}, refiners for {_SECOND}.",
         rows=rows,
         table=_by_set(rows),
         claims=[
@@ -317,10 +320,16 @@ def _subject(laboratory: Laboratory, *portraits: str) -> Subject:
     return Subject(laboratory.generator, laboratory.metric, sets)
 
 
+def _judged(laboratory: Laboratory, portraits: str) -> str:
+    """How the systems are measured."""
+    full = laboratory.generator.config.resolution
+    count, read = laboratory.count, recipe.IMAGE_SIZE
+    return _JUDGED.format(count=count, portraits=portraits, read=read, full=full)
+
+
 def _runs(laboratory: Laboratory, systems: Sequence[System]) -> dict[str, Path]:
     """Folder of the run that made each system's last stage."""
-    last = {system.name: (system.second or system.first).stem for system in systems}
-    return {name: laboratory.work / f"runs/table-{stem}" for name, stem in last.items()}
+    return {own.name: laboratory.work / recipe.run_folder(own.last.stem) for own in systems}
 
 
 def _two_stage(laboratory: Laboratory, name: str = NAMES["two_stage"]) -> System:

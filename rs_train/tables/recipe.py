@@ -11,6 +11,7 @@ from rs_train.demo_recipe import DOMAINS
 from rs_train.stages import Stage
 
 BASES = ("style_transformer", "psp", "e4e", "restyle")
+IMAGE_SIZE, BATCH = 64, 8
 FIRST_STEPS, SECOND_STEPS = 1200, 500
 
 # The parts of the refiner that the paper ablates; the full one has 8 tokens a layer and all layers.
@@ -23,8 +24,8 @@ ABLATIONS = {
 }
 
 _SETTINGS = (
-    "network.image_size=64",
-    "loop.batch_size=8",
+    f"network.image_size={IMAGE_SIZE}",
+    f"loop.batch_size={BATCH}",
     "loop.sample_every=600",
     "loop.checkpoint_every=300",
     "training.validate_every=200",
@@ -35,7 +36,6 @@ _SECOND = (f"loop.steps={SECOND_STEPS}",)
 # All rows of e4e are free after half of the steps, as in the longer presets after a third.
 _OWN = {"e4e": (*_FIRST, "editing.progressive_from=150", "editing.progressive_every=40")}
 _OWN |= {"restyle": _FIRST[:1]}  # it has no use for samples of known w
-
 
 # Ways to a domain beside the demo's own: what each is shown, and what it writes.
 ADAPTED = {name: DOMAINS[name] for name in ("sketch", "cartoon")}  # with their prompts
@@ -49,6 +49,11 @@ _REFERENCE = "000003.png"  # the one picture that the one-shot ways are shown
 def checkpoint(name: str) -> str:
     """Where the checkpoint of a row lies in the work folder."""
     return f"models/tables/{stem(name)}.safetensors"
+
+
+def run_folder(name: str) -> str:
+    """Where the run of a row or a way lies in the work folder."""
+    return f"runs/table-{stem(name)}"
 
 
 def stem(name: str) -> str:
@@ -91,7 +96,7 @@ def _second(
 
 
 def _inverter(name: str, model: str, settings: tuple[str, ...], *options: str) -> Stage:
-    run = f"runs/table-{stem(name)}"
+    run = run_folder(name)
     argv = (
         *("inverter", "--model", model, "--run", run, "--out", checkpoint(name)),
         *("--generator", "models/generator.safetensors", "--judge", "models/arcface.safetensors"),
@@ -118,7 +123,7 @@ def _adaptations(domain: str) -> list[Stage]:
 
 
 def _adaptation(way: str, domain: str, *options: str) -> Stage:
-    run = f"runs/table-{stem(way)}-{domain}"
+    run = run_folder(f"{way} {domain}")
     argv = (
         *("domain", "--name", domain, "--run", run, "--out", result(way, domain)),
         *("--generator", "models/generator.safetensors", "--arcface", "models/arcface.safetensors"),

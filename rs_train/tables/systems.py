@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,6 +42,11 @@ class System:
     name: str
     first: Path
     second: Path | None = None
+
+    @property
+    def last(self) -> Path:
+        """Checkpoint of the stage that was trained last."""
+        return self.second or self.first
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +102,7 @@ def system_rows(subject: Subject, systems: Sequence[System]) -> list[SystemRow]:
     loaded = {system: load_system(system.first, system.second) for system in systems}
     some = next(iter(subject.sets.values())).image[:_TIMED_PICTURES]
     times = _times(subject.generator, list(loaded.values()), some)
+    trained = {system: _trained(system, subject.generator) for system in systems}
     rows = []
     for portraits, held_out in subject.sets.items():
         errors: dict[Path, float] = {}
@@ -106,17 +113,11 @@ def system_rows(subject: Subject, systems: Sequence[System]) -> list[SystemRow]:
             elif system.first not in errors:
                 errors[system.first] = _measure(subject, (stages[0], None), held_out)[0].mse
             ratio = measured.mse / errors[system.first] if system.second else None
-            last = system.second or system.first
-            record = read_record(last)["record"]
-            parameters, macs = _size(last, subject.generator)
             rows.append(
                 SystemRow(
                     portraits=portraits,
                     system=system.name,
-                    parameters=parameters,
-                    macs=macs,
-                    steps=record["steps"],
-                    seconds=record["seconds"],
+                    **trained[system],
                     time=seconds / times[0],
                     ratio=ratio,
                     measured=measured,
@@ -177,13 +178,19 @@ def _read_at(size: int, image: Tensor) -> Tensor:
     return F.interpolate(pool_to(image, size), image.shape[-1], mode="bilinear")
 
 
-def _size(checkpoint: Path, generator: Generator) -> tuple[int, int]:
-    """Parameters and multiply-adds of a checkpoint's model."""
-    record = read_record(checkpoint)
-    model = "two_stage" if record["kind"] == "refiner" else record["kind"]
-    network = TypeAdapter(Network).validate_python(record["record"]["config"]["network"])
-    found = describe_inverter(model, network, generator.config)
-    return found.parameters, found.macs
+def _trained(system: System, generator: Generator) -> dict[str, Any]:
+    """Size and cost of a system's last stage, as fields of `SystemRow`."""
+    found = read_record(system.last)
+    record = found["record"]
+    model = "two_stage" if found["kind"] == "refiner" else found["kind"]
+    network = TypeAdapter(Network).validate_python(record["config"]["network"])
+    size = describe_inverter(model, network, generator.config)
+    return {
+        "parameters": size.parameters,
+        "macs": size.macs,
+        "steps": record["steps"],
+        "seconds": record["seconds"],
+    }
 
 
 def _times(

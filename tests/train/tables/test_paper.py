@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from rs_train.checkpoint import save_model
+from rs_train.cli.eval import command
 from rs_train.domains.codes import Codes
 from rs_train.generator import Generator, GeneratorConfig
 from rs_train.inverters.build import Network, build
@@ -117,6 +118,10 @@ def test_spectra_are_those_of_the_kernels_as_built(generator):
 @pytest.mark.parametrize(("value", "relation", "holds"), [(1, "<=", True), (1, "<", False)])
 def test_claims_are_what_the_numbers_say(value, relation, holds):
     assert Claim("x", value, relation, 1).holds is holds
+
+
+def test_every_table_has_its_command():
+    assert set(command.commands) >= {*TABLES, "all"}
 
 
 def test_checkpoints_have_plain_names():
