@@ -5,7 +5,18 @@ from pathlib import Path
 
 import click
 
-from rs_train.portraits.domains import DOMAINS
+from rs_train.portraits.domains import DOMAINS, domain_style
+from rs_train.portraits.folder import ANY
+
+_DOMAIN = f"""\
+One of {", ".join(DOMAINS)}; a composed look, MEDIUM-PALETTE-LINE-LIGHT, such as
+chalk-sepia-ink-dramatic; or {ANY}: each picture in a composed look drawn at random."""
+
+
+def _known(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    if value != ANY:
+        domain_style(value)
+    return value
 
 
 @click.command("render")
@@ -13,7 +24,7 @@ from rs_train.portraits.domains import DOMAINS
 @click.option("--count", type=click.IntRange(1), default=1000, show_default=True)
 @click.option("--size", type=click.IntRange(32, 1024), default=128, show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
-@click.option("--domain", type=click.Choice(tuple(DOMAINS)), default="photo", show_default=True)
+@click.option("--domain", callback=_known, default="photo", show_default=True, help=_DOMAIN)
 @click.option("--extras/--no-extras", default=False, help="Add out-of-domain things.")
 @click.option(
     "--people", type=click.IntRange(1), help="This many persons take turns; default: all differ."

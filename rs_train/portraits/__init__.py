@@ -2,11 +2,12 @@
 
 from rs_train.portraits.canvas import MASK_NAMES
 from rs_train.portraits.captions import attributes, caption
-from rs_train.portraits.domains import DOMAINS, DomainStyle
+from rs_train.portraits.domains import COMPOSED, DOMAINS, DomainStyle, domain_style
 from rs_train.portraits.renderer import LANDMARK_NAMES, Rendering, landmarks, render
 from rs_train.portraits.scene import PARAMETER_NAMES, Scene, parameters, sample_scene
 
 __all__ = [
+    "COMPOSED",
     "DOMAINS",
     "LANDMARK_NAMES",
     "MASK_NAMES",
@@ -16,6 +17,7 @@ __all__ = [
     "Scene",
     "attributes",
     "caption",
+    "domain_style",
     "landmarks",
     "parameters",
     "render",

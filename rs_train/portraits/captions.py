@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rs_train.portraits.domains import DOMAINS
+from rs_train.portraits.domains import domain_style
 from rs_train.portraits.scene import Scene
 
 _SKIN = ("fair", "light", "tan", "brown", "dark")
@@ -71,7 +71,7 @@ def _listed(parts: list[str]) -> str:
 
 
 def caption(scene: Scene, domain: str = "photo") -> str:
-    """One sentence about the picture in a domain, a name in `DOMAINS`."""
+    """One sentence about the picture in a domain, a name that `domain_style` knows."""
     colour = hair_colour(scene)
     parts = [] if scene.hair == "bald" else [_HAIR_WORDS[scene.hair].format(colour)]
     if scene.beard != "none":
@@ -79,7 +79,7 @@ def caption(scene: Scene, domain: str = "photo") -> str:
     if scene.glasses:
         parts.append("glasses")
     who = f"{expression(scene)} {'bald ' if scene.hair == 'bald' else ''}person"
-    text = f"{DOMAINS[domain].phrase} of a {who}"
+    text = f"{domain_style(domain).phrase} of a {who}"
     if parts:
         text += " with " + _listed(parts)
     garment = f"{cloth_colour(scene)} {_CLOTHES_WORDS[scene.clothes]}"

@@ -19,6 +19,7 @@ import numpy as np
 from rs_runtime.contracts.errors import ResourceError, UsageError
 from rs_runtime.contracts.files import write_atomic
 from rs_train.portraits.captions import attributes, caption
+from rs_train.portraits.domains import COMPOSED
 from rs_train.portraits.renderer import LANDMARK_NAMES, landmarks, render
 from rs_train.portraits.scene import Scene, parameters, sample_scene
 
@@ -26,6 +27,7 @@ RECORD_NAME = "render.json"
 LABELS_NAME = "labels.jsonl"
 # raised when the same settings give other pictures, so that a folder never mixes two
 RENDERER_VERSION = 1
+ANY = "any"  # in a domain's place: each picture in a composed look drawn at random
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,12 @@ class RenderSettings:
         # Far apart for neighbouring seeds, so that two folders share nobody.
         identity = None if self.people is None else self.seed * 100_003 + index % self.people
         return sample_scene(self.seed, index, extras=self.extras, identity=identity)
+
+    def look(self, index: int) -> str:
+        """The name of the domain of one picture."""
+        if self.domain != ANY:
+            return self.domain
+        return COMPOSED[np.random.default_rng([self.seed, index, 53]).integers(len(COMPOSED))]
 
     def record(self) -> bytes:
         """The folder's record, canonical JSON."""
@@ -85,8 +93,8 @@ def label(settings: RenderSettings, index: int) -> dict[str, object]:
         "seed": settings.seed,
         "index": index,
         "identity": scene.identity,
-        "domain": settings.domain,
-        "caption": caption(scene, settings.domain),
+        "domain": settings.look(index),
+        "caption": caption(scene, settings.look(index)),
         "attributes": attributes(scene),
         "landmarks": {
             name: [round(float(x), 3), round(float(y), 3)]
@@ -138,7 +146,7 @@ def _claim(out: Path, settings: RenderSettings) -> None:
 
 def _render_one(out: Path, settings: RenderSettings, index: int) -> int:
     scene = settings.scene(index)
-    picture = render(scene, settings.size, settings.domain)
+    picture = render(scene, settings.size, settings.look(index))
     if settings.masks:
         packed = io.BytesIO()
         np.savez_compressed(packed, **picture.masks)

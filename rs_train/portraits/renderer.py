@@ -8,10 +8,9 @@ from typing import Final
 import cv2
 import numpy as np
 
-from rs_runtime.contracts.errors import UsageError
 from rs_train.portraits import face
 from rs_train.portraits.compose import HEAD_DEPTH, compose
-from rs_train.portraits.domains import DOMAINS
+from rs_train.portraits.domains import domain_style
 from rs_train.portraits.geometry import EYE_LINE, make_camera
 from rs_train.portraits.scene import Scene
 from rs_train.portraits.stylise import develop, stylise
@@ -44,16 +43,12 @@ def render(scene: Scene, size: int, domain: str = "photo") -> Rendering:
     Args:
         scene: from `sample_scene`.
         size: of the square picture, 32 to 1024.
-        domain: a name in `DOMAINS`.
+        domain: a name that `domain_style` knows.
 
     Raises:
         UsageError: there is no such domain.
     """
-    if domain not in DOMAINS:
-        raise UsageError(
-            f"cannot render the domain {domain!r}", expected="one of " + ", ".join(DOMAINS)
-        )
-    style = DOMAINS[domain]
+    style = domain_style(domain)
     layers = compose(scene, size, with_flat=domain != "photo")
     image = develop(layers.light) if domain == "photo" else stylise(style, scene, layers)
     masks = {}
