@@ -1,7 +1,8 @@
 """In-domain angles: pictures that were alike stay as alike as they were."""
 
-import torch
 from torch import Tensor
+
+from rs_train.losses.pairs import pairs_of
 
 
 def in_domain_angle_loss(source: Tensor, target: Tensor) -> Tensor:
@@ -20,9 +21,8 @@ def in_domain_angle_loss(source: Tensor, target: Tensor) -> Tensor:
     Source: HyperDomainNet (Alanov et al. 2022), the in-domain angle consistency loss; its released
     code averages the pairs below the diagonal.
     """
-    count = len(source)
-    if count < 2:
+    if len(source) < 2:
         raise ValueError("a batch of one picture has no angles")
-    rows, columns = torch.tril_indices(count, count, offset=-1, device=source.device)
+    rows, columns = pairs_of(source)
     change = source @ source.T - target @ target.T
     return change[rows, columns].square().mean()

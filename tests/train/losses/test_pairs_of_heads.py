@@ -9,6 +9,7 @@ from torch import Tensor
 
 from rs_train.losses.in_domain_angle import in_domain_angle_loss
 from rs_train.losses.laplacian import laplacian_loss
+from rs_train.losses.target_direction import target_direction_loss
 
 
 def embeddings(count: int = 4) -> tuple[Tensor, Tensor]:
@@ -31,6 +32,26 @@ def test_turning_all_pictures_alike_costs_no_angle_and_collapsing_them_does() ->
     rotation, _ = torch.linalg.qr(torch.randn(6, 6))
     assert in_domain_angle_loss(source, source @ rotation).item() == pytest.approx(0, abs=1e-10)
     assert in_domain_angle_loss(source, source[:1].expand(4, -1)).item() > 0.1
+
+
+def test_target_direction_equals_a_sum_over_pairs_of_different_domains() -> None:
+    target, text = embeddings()
+    text[2] = text[0]  # two pictures of one domain have no direction between them
+    terms = []
+    for i, j in ((1, 0), (2, 1), (3, 0), (3, 1), (3, 2)):
+        a, b = (target[i] - target[j]).tolist(), (text[i] - text[j]).tolist()
+        dot = sum(x * y for x, y in zip(a, b, strict=True))
+        terms.append(1 - dot / math.hypot(*a) / math.hypot(*b))
+    assert target_direction_loss(target, text).item() == pytest.approx(sum(terms) / 5, rel=1e-5)
+
+
+def test_target_direction_asks_nothing_of_one_domain_and_of_pictures_that_differ_as_texts() -> None:
+    target, text = embeddings()
+    assert target_direction_loss(0.3 * text + 1, text).item() == pytest.approx(0, abs=1e-6)
+    target.requires_grad_()
+    loss = target_direction_loss(target, text[:1].expand(4, -1))
+    loss.backward()
+    assert loss.item() == 0 and not target.grad.any()
 
 
 def test_laplacian_equals_a_sum_over_pairs() -> None:
