@@ -126,6 +126,20 @@ class LayerTable:
         """SHA-256 of the canonical JSON of `to_json()`."""
         return sha256_hex(canonical_json(self.to_json()))
 
+    def before(self, split: int) -> tuple[Layer, ...]:
+        """The layers that run before convolution `split`, whose input is the feature map there.
+
+        Raises:
+            UsageError: No such convolution.
+        """
+        if not 0 <= split < len(self.convs):
+            raise UsageError(
+                "the synthesis network cannot be split there",
+                found=f"convolution {split}",
+                expected=f"0 to {len(self.convs) - 1}",
+            )
+        return self.layers[: self.convs[split].index]
+
     def to_json(self) -> dict[str, Any]:
         """Return the table as plain dicts, lists, strings and ints."""
         return {"layers": [asdict(layer) for layer in self.layers], "w_dim": self.w_dim}

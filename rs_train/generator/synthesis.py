@@ -1,6 +1,7 @@
 """Synthesis network w_plus -> image, with RGB skips (StyleGAN2, Fig. 7b)."""
 
 import math
+from collections.abc import Iterable
 from typing import Literal
 
 import torch
@@ -126,12 +127,74 @@ class Synthesis(nn.Module):
         Returns:
             Unclamped images [N, 3, R, R], about [-1, 1], fp32.
         """
+        layers = self.table.layers
+        if resolution is not None:
+            layers = [layer for layer in layers if layer.resolution <= resolution]
+        return self._run(layers, self._start(w_plus), None, w_plus, tokens, noise_mode)[1]
+
+    def lower(
+        self,
+        w_plus: Tensor,
+        tokens: PackedTokens | None = None,
+        *,
+        split: int,
+        noise_mode: NoiseMode = "const",
+    ) -> tuple[Tensor, Tensor | None]:
+        """Run the layers before convolution `split`; `upper` runs the others.
+
+        Args:
+            w_plus: [N, num_ws, w_dim].
+            tokens: As `forward`.
+            split: Convolution K, 0 to the number of convolutions - 1, that reads `w_plus[:, K]`.
+            noise_mode: As `forward`.
+
+        Returns:
+            feature: Input of convolution K, [N, Cin, H, W].
+            image: Sum of the toRGB layers so far, [N, 3, H', W'] in fp32; None for split 0.
+        """
+        layers = self.table.before(split)
+        return self._run(layers, self._start(w_plus), None, w_plus, tokens, noise_mode)
+
+    def upper(
+        self,
+        feature: Tensor,
+        image: Tensor | None,
+        w_plus: Tensor,
+        tokens: PackedTokens | None = None,
+        *,
+        split: int,
+        noise_mode: NoiseMode = "const",
+    ) -> Tensor:
+        """Run convolution `split` and all after it; of `lower`'s results, this is `forward`.
+
+        Args:
+            feature: Input of convolution K, [N, Cin, H, W], from `lower` or from an encoder.
+            image: What `lower` returned.
+            w_plus: As `lower`.
+            tokens: As `lower`.
+            split: As `lower`.
+            noise_mode: As `forward`.
+
+        Returns:
+            Unclamped images [N, 3, R, R], about [-1, 1], fp32.
+        """
+        layers = self.table.layers[len(self.table.before(split)) :]
+        return self._run(layers, feature, image, w_plus, tokens, noise_mode)[1]
+
+    def _start(self, w_plus: Tensor) -> Tensor:
+        return self.const.expand(w_plus.shape[0], -1, -1, -1)
+
+    def _run(
+        self,
+        layers: Iterable[Layer],
+        x: Tensor,
+        image: Tensor | None,
+        w_plus: Tensor,
+        tokens: PackedTokens | None,
+        noise_mode: NoiseMode,
+    ) -> tuple[Tensor, Tensor | None]:
         slices = unpack(tokens, self.table)
-        x = self.const.expand(w_plus.shape[0], -1, -1, -1)
-        image = None
-        for layer in self.table.layers:
-            if resolution is not None and layer.resolution > resolution:
-                break
+        for layer in layers:
             module = self.layers[module_name(layer)]
             w = w_plus[:, layer.w_index]
             if layer.kind == "torgb":
@@ -139,4 +202,4 @@ class Synthesis(nn.Module):
                 image = rgb if image is None else upsample(image) + rgb
             else:
                 x = module(x, w, slices[layer.name], noise_mode, self.form)
-        return image
+        return x, image

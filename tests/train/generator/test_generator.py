@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from rs_runtime.contracts.errors import UsageError
 from rs_train.generator import (
     Discriminator,
     DiscriminatorConfig,
@@ -93,3 +94,36 @@ def test_growing_starts_as_the_smaller_networks(generator):
     assert discriminator(image).shape == discriminator(x).shape == (4,)
     small = generator.synthesis(generator.broadcast(torch.randn(1, 24)), resolution=16)
     assert small.shape == (1, 3, 16, 16)
+
+
+def random_tokens(table, batch):
+    return PackedTokens(
+        P=torch.randn(batch, 2, table.sum_out) * 0.1,
+        Q=torch.randn(batch, 2, table.sum_in) * 0.1,
+        style_offset=torch.randn(batch, table.style_channels_with_torgb) * 0.1,
+        modulation=1 + torch.randn(batch, table.sum_in) * 0.1,
+    )
+
+
+@pytest.mark.parametrize("split", range(7))
+@torch.inference_mode()
+def test_the_two_parts_are_the_whole(generator, split):
+    table, synthesis = generator.table, generator.synthesis
+    w_plus = torch.randn(2, generator.num_ws, 24)
+    tokens = random_tokens(table, 2)
+    feature, image = synthesis.lower(w_plus, tokens, split=split)
+    layer = table.convs[split]
+    side = layer.resolution // layer.up
+    assert feature.shape == (2, layer.in_channels, side, side)
+    whole = synthesis(w_plus, tokens)
+    assert torch.equal(synthesis.upper(feature, image, w_plus, tokens, split=split), whole)
+    moved = synthesis.upper(feature + 1, image, w_plus, tokens, split=split)
+    assert (moved - whole).abs().mean() > 0.01
+
+
+def test_a_feature_keeps_the_earlier_torgbs(generator):
+    feature, image = generator.synthesis.lower(torch.randn(1, generator.num_ws, 24), split=5)
+    assert feature.shape[2:] == image.shape[2:] == (16, 16)
+    assert generator.synthesis.lower(torch.randn(1, generator.num_ws, 24), split=0)[1] is None
+    with pytest.raises(UsageError, match="convolution 7"):
+        generator.synthesis.lower(torch.randn(1, generator.num_ws, 24), split=7)
