@@ -10,7 +10,14 @@ from PIL import Image
 
 from rs_runtime.contracts.errors import ResourceError, UsageError
 from rs_train.cli.render import command
-from rs_train.portraits import LANDMARK_NAMES, PARAMETER_NAMES, render, sample_scene
+from rs_train.portraits import (
+    COMPOSED,
+    LANDMARK_NAMES,
+    PARAMETER_NAMES,
+    caption,
+    render,
+    sample_scene,
+)
 
 
 def _run(out: Path, *more: str) -> None:
@@ -94,3 +101,17 @@ def test_a_file_in_the_way_is_kept(tmp_path: Path) -> None:
     with pytest.raises(ResourceError, match="cannot render into"):
         _run(out)
     assert out.read_text() == "not a folder"
+
+
+def test_any_draws_a_composed_look_for_each_picture(tmp_path: Path) -> None:
+    out = tmp_path / "any"
+    _run(out, "--domain", "any")
+    lines = [json.loads(line) for line in (out / "labels.jsonl").read_text().splitlines()]
+    names = [line["domain"] for line in lines]
+    assert len(set(names)) > 3
+    assert set(names) <= set(COMPOSED)
+    for index, line in enumerate(lines):
+        scene = sample_scene(9, index)  # as every other domain has it
+        picture = render(scene, 32, line["domain"]).image
+        assert np.array_equal(np.asarray(Image.open(out / line["file"])), picture)
+        assert line["caption"] == caption(scene, line["domain"])
