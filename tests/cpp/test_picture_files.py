@@ -16,6 +16,7 @@ from tests.runtime import test_image_io as pictures
 
 ROOT = Path(__file__).resolve().parents[2]
 MAX_PIXELS = 1_000_000
+PILLOW_BLOCK = 65_536
 ORIENTATION = 0x0112
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Pillow's remarks on damaged EXIF blocks
@@ -238,6 +239,25 @@ def refused() -> list[bytes]:
     return [*foreign, *huge, bytes(flipped), bytes(last_checksum)]
 
 
+def endings() -> list[bytes]:
+    """JPEGs of less and of more than one of Pillow's blocks, with other bytes after the last row."""
+    files = []
+    for side in (40, 300):
+        image = Image.fromarray(scene(side, side))
+        for progressive in (False, True):
+            data = pictures.encoded(
+                image, "JPEG", quality=95, progressive=progressive, comment=bytes(60_000)
+            )
+            rows = data[:-2]
+            far = rows + bytes(-len(rows) % PILLOW_BLOCK)
+            for tail in (b"", b"\xff", b"j\xd9", b"\xff\xd4\xd9", b"\xff\xfe\xff\xff", data):
+                files += [rows + tail, far + tail, far + bytes(PILLOW_BLOCK) + tail]
+            files += [rows[:-1], rows[: len(rows) // 2] + data]
+            # Tables alone, then a picture: what a stream of pictures without tables starts with.
+            files += [b"\xff\xd8\xff\xd9" + data, data[:2] + b"\xff\xd9" + data[2:]]
+    return files
+
+
 def compare(checker: Checker, folder: Path, files: Sequence[bytes]) -> Counter[int]:
     paths = write_all(folder, files)
     verdicts: Counter[int] = Counter()
@@ -257,6 +277,11 @@ def test_what_is_refused(checker: Checker, tmp_path: Path) -> None:
 def test_damaged_pictures(checker: Checker, tmp_path: Path) -> None:
     verdicts = compare(checker, tmp_path, damaged(600))
     assert verdicts[3] >= 300 and verdicts[0] >= 50
+
+
+def test_what_follows_the_last_row(checker: Checker, tmp_path: Path) -> None:
+    verdicts = compare(checker, tmp_path, endings())
+    assert verdicts[3] >= 30 and verdicts[0] >= 30
 
 
 def test_webp_is_python_s_alone(checker: Checker, tmp_path: Path) -> None:

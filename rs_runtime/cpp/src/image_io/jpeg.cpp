@@ -31,16 +31,39 @@ struct ErrorManager {
 void on_warning(j_common_ptr, int) {}
 void on_output(j_common_ptr) {}
 
+// Pillow gives the decoder a block at a time, and no further one when the last row is there: what
+// follows that block may be damaged, and all that follows the row may be missing.
+constexpr std::size_t kBlock = 65536;
+
+struct Source {
+  jpeg_source_mgr base;
+  ByteView rest;  // after the block that the decoder has
+};
+
 void do_nothing(j_decompress_ptr) {}
 
-// Stops the decoder, which then says that it waits for more: the file ends early.
-boolean no_more_data(j_decompress_ptr) { return FALSE; }
+// Without a next block the decoder stops and says that it waits for more.
+boolean next_block(j_decompress_ptr info) {
+  Source& source = *reinterpret_cast<Source*>(info->src);
+  if (source.rest.size == 0) return FALSE;
+  source.base.next_input_byte = source.rest.data;
+  source.base.bytes_in_buffer = std::min(source.rest.size, kBlock);
+  source.rest = source.rest.from(source.base.bytes_in_buffer);
+  return TRUE;
+}
 
 void skip_data(j_decompress_ptr info, long count) {
   if (count <= 0) return;
-  const std::size_t step = std::min(static_cast<std::size_t>(count), info->src->bytes_in_buffer);
-  info->src->next_input_byte += step;
-  info->src->bytes_in_buffer -= step;
+  jpeg_source_mgr& source = *info->src;
+  auto left = static_cast<std::size_t>(count);
+  while (left > source.bytes_in_buffer) {
+    left -= source.bytes_in_buffer;
+    source.next_input_byte += source.bytes_in_buffer;
+    source.bytes_in_buffer = 0;
+    if (!next_block(info)) return;
+  }
+  source.next_input_byte += left;
+  source.bytes_in_buffer -= left;
 }
 
 class Decoder {
@@ -50,13 +73,12 @@ class Decoder {
     errors_.base.error_exit = on_error;
     errors_.base.emit_message = on_warning;
     errors_.base.output_message = on_output;
-    source_.next_input_byte = data.data;
-    source_.bytes_in_buffer = data.size;
-    source_.init_source = do_nothing;
-    source_.fill_input_buffer = no_more_data;
-    source_.skip_input_data = skip_data;
-    source_.resync_to_restart = jpeg_resync_to_restart;
-    source_.term_source = do_nothing;
+    source_.base.init_source = do_nothing;
+    source_.base.fill_input_buffer = next_block;
+    source_.base.skip_input_data = skip_data;
+    source_.base.resync_to_restart = jpeg_resync_to_restart;
+    source_.base.term_source = do_nothing;
+    source_.rest = data;
   }
   Decoder(const Decoder&) = delete;
   Decoder& operator=(const Decoder&) = delete;
@@ -66,8 +88,10 @@ class Decoder {
   Outcome decode(const JpegHeader& header, std::uint8_t* pixels) {
     if (setjmp(errors_.back) != 0) return Outcome::kDamaged;
     jpeg_create_decompress(&info_);
-    info_.src = &source_;
-    if (jpeg_read_header(&info_, TRUE) != JPEG_HEADER_OK) return Outcome::kEndsEarly;
+    info_.src = &source_.base;
+    int found = JPEG_HEADER_TABLES_ONLY;
+    while (found == JPEG_HEADER_TABLES_ONLY) found = jpeg_read_header(&info_, FALSE);
+    if (found != JPEG_HEADER_OK) return Outcome::kEndsEarly;
     const bool as_announced = info_.image_width == static_cast<JDIMENSION>(header.width) &&
                               info_.image_height == static_cast<JDIMENSION>(header.height) &&
                               info_.num_components == header.components;
@@ -79,13 +103,15 @@ class Decoder {
       JSAMPROW row = pixels + info_.output_scanline * stride;
       if (jpeg_read_scanlines(&info_, &row, 1) != 1) return Outcome::kEndsEarly;
     }
-    return jpeg_finish_decompress(&info_) ? Outcome::kDone : Outcome::kEndsEarly;
+    source_.rest = {};
+    jpeg_finish_decompress(&info_);
+    return Outcome::kDone;
   }
 
  private:
   jpeg_decompress_struct info_{};
   ErrorManager errors_{};
-  jpeg_source_mgr source_{};
+  Source source_{};
 };
 
 }  // namespace
