@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from rs_runtime.contracts.errors import IncompatibleError, UsageError
 from rs_train.perceptual.preprocessing import Preprocessing, to_clip_input
 from rs_train.perceptual.templates import fill_templates
+from rs_train.perceptual.tokenizer_file import FileTokenizer
 from rs_train.perceptual.torchvision_shim import import_package
 
 OPEN_CLIP_PREFIX = "open_clip:"
@@ -57,7 +58,7 @@ class ClipGuide(nn.Module):
 
 @dataclass(frozen=True)
 class ClipConfig:
-    """Shape of a small CLIP; the text tower reads open_clip's 49,408-entry vocabulary.
+    """Shape of a small CLIP.
 
     Attributes:
         image_size: Side of the square input, a multiple of 32.
@@ -68,6 +69,7 @@ class ClipConfig:
         text_layers: Transformer layers of the text tower.
         text_heads: Attention heads of the text tower.
         context_length: Longest text in tokens; longer ones are cut.
+        tokenizer: Text of a tokenizer.json; empty for open_clip's own, of 49,408 entries.
     """
 
     image_size: int = 64
@@ -78,6 +80,7 @@ class ClipConfig:
     text_layers: int = 2
     text_heads: int = 2
     context_length: int = 48
+    tokenizer: str = ""
 
 
 class Clip(ClipGuide):
@@ -93,15 +96,20 @@ class Clip(ClipGuide):
             head_width=config.vision_width,
             image_size=config.image_size,
         )
+        if config.tokenizer:
+            tokenizer = FileTokenizer(config.tokenizer, config.context_length)
+        else:
+            tokenizer = open_clip.SimpleTokenizer(context_length=config.context_length)
         text = open_clip.CLIPTextCfg(
             context_length=config.context_length,
+            vocab_size=tokenizer.vocab_size,
             width=config.text_width,
             heads=config.text_heads,
             layers=config.text_layers,
         )
         super().__init__(
             open_clip.CLIP(config.embed_dim, vision, text),
-            open_clip.SimpleTokenizer(context_length=config.context_length),
+            tokenizer,
             Preprocessing(size=config.image_size),
             fill_templates,
         )
