@@ -240,7 +240,7 @@ def refused() -> list[bytes]:
 
 
 def endings() -> list[bytes]:
-    """JPEGs of less and of more than one of Pillow's blocks, with other bytes after the last row."""
+    """JPEGs below and above the size of Pillow's blocks, other bytes after the last row."""
     files = []
     for side in (40, 300):
         image = Image.fromarray(scene(side, side))
