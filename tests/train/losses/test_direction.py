@@ -1,10 +1,11 @@
 """CLIP's direction loss."""
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
-from rs_train.losses.direction import direction_loss, text_direction
+from rs_train.losses.direction import direction_loss, picture_direction, text_direction
 
 
 def test_moving_along_against_and_across_the_direction() -> None:
@@ -20,6 +21,19 @@ def test_text_direction_is_the_normalised_mean_difference() -> None:
     target = torch.tensor([[0.0, 1.0], [0.0, 1.0]])
     expected = F.normalize(torch.tensor([-0.5, 0.5]), dim=0)
     torch.testing.assert_close(text_direction(source, target), expected)
+
+
+def test_picture_direction_starts_at_the_mean_of_the_sources() -> None:
+    torch.manual_seed(0)
+    source, target = (F.normalize(torch.randn(n, 5), dim=1) for n in (4, 2))
+    start, end = np.zeros(5), np.zeros(5)
+    for row in source.numpy():
+        start += row / 4  # not of unit length
+    for row in target.numpy():
+        end += row
+    wanted = end / np.sqrt(np.square(end).sum()) - start
+    wanted /= np.sqrt(np.square(wanted).sum())
+    assert picture_direction(source, target).tolist() == pytest.approx(wanted.tolist(), abs=1e-6)
 
 
 def test_no_change_has_a_finite_gradient() -> None:
