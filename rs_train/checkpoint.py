@@ -31,10 +31,13 @@ MODELS = {
     "refiner": "rs_train.inverters.refine:Refiner",
     "hyperstyle": "rs_train.inverters.hyperstyle:HyperStyle",
     "hfgi": "rs_train.inverters.hfgi:HFGI",
+    "feature_style": "rs_train.inverters.feature_style:FeatureStyleEncoder",
+    "feature_shift": "rs_train.inverters.feature_shift:FeatureShift",
     "clip": "rs_train.perceptual.clip:Clip",
     "arcface": "rs_train.perceptual.arcface:ArcFace",
     "metric": "rs_train.perceptual.metric:MetricNetwork",
     "landmarks": "rs_train.landmarks.network:LandmarkNetwork",
+    "hypernetwork": "rs_train.domains.hypernetwork:HyperDomainNet",
 }
 
 

@@ -5,14 +5,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rs_runtime.contracts.errors import UsageError
-from rs_train.cli.options import make_folder_of, shares
+from rs_train.cli.inverted import inverted, portrait_codes
+from rs_train.cli.options import shares
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from rs_train.data import ImageFolder
-    from rs_train.domains.codes import Codes
-    from rs_train.generator import Generator
     from rs_train.perceptual.arcface import ArcFace
     from rs_train.perceptual.clip import ClipGuide
     from rs_train.tasks.domain import DomainRun, DomainTask, Subject
@@ -51,7 +50,7 @@ def build_task(
     from rs_train.tasks.domain import Subject
 
     generator = load_model(inputs.generator, expect="generator").to(pick_device())
-    codes = _codes(inputs, generator)
+    codes = portrait_codes(inputs, generator)
     pictures = inputs.references or inputs.reference
     size = generator.config.resolution
     data = ImageFolder(pictures, size, flip=not inputs.paired) if pictures else None
@@ -102,7 +101,7 @@ def _one_shot(
     return OneShotDomainTask(
         subject,
         reference=reference,
-        codes=_invert(inputs, subject.generator, inputs.reference),
+        codes=inverted(inputs, subject.generator, inputs.reference),
         arcface=arcface,
         vgg=Lpips(inputs.vgg, "vgg") if inputs.vgg else None,
         clips=_clips(inputs),
@@ -114,36 +113,3 @@ def _clips(inputs: DomainInputs) -> "dict[ClipGuide, float]":
     from rs_train.perceptual.clip import load_clip
 
     return {load_clip(name): weight for name, weight in shares("--clip", inputs.clip).items()}
-
-
-def _codes(inputs: DomainInputs, generator: "Generator") -> "Codes | None":
-    """Inverted portraits: read from --codes, or made and kept there."""
-    from rs_train.domains.codes import read_codes, write_codes
-
-    if inputs.codes is not None and inputs.codes.exists():
-        return read_codes(inputs.codes, generator)
-    if inputs.portraits is None:
-        if inputs.codes is None:
-            return None
-        raise UsageError(f"{inputs.codes}: no such file", hint="add --portraits to make it")
-    if inputs.base_inverter is None:
-        raise UsageError("--portraits must be inverted", hint="add --base-inverter and --refiner")
-    codes = _invert(inputs, generator, inputs.portraits)
-    if inputs.codes is not None:
-        make_folder_of(inputs.codes)
-        write_codes(inputs.codes, codes, generator)
-    return codes
-
-
-def _invert(inputs: DomainInputs, generator: "Generator", pictures: Path) -> "Codes":
-    """Invert a folder of pictures, or one, with the networks that the command line names."""
-    from rs_train.checkpoint import load_model
-    from rs_train.data import ImageFolder
-    from rs_train.domains.codes import invert
-    from rs_train.inverters.base import load_base
-
-    device = generator.latent_avg.device
-    base = load_base(inputs.base_inverter).to(device)
-    refiner = load_model(inputs.refiner, expect="refiner").to(device) if inputs.refiner else None
-    data = ImageFolder(pictures, base.config.image_size)
-    return invert(data.images(range(len(data))).to(device), generator, base, refiner)

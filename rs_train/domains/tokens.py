@@ -82,14 +82,9 @@ class TokenParameterisation(nn.Module):
         return synthesis(w_plus, add_domain(tokens, self.packed(len(w_plus))), noise_mode="const")
 
     def penalty(self, synthesis: Synthesis) -> Tensor:
-        """Size of dW; |dW|^2 = sum of (P P^T) * (Q Q^T) needs only L x L products."""
+        """Size of dW."""
         P, Q = self.factors()
-        total = torch.zeros((), device=P.device)
-        for layer in self.table.convs:
-            p, q = P[:, self.table.out_slices[layer.name]], Q[:, self.table.in_slices[layer.name]]
-            square = ((p @ p.T) * (q @ q.T)).sum()
-            total = total + square * layer.kernel**2 / layer.out_channels
-        return total / len(self.table.convs)
+        return residual_size(P[None], Q[None], self.table)[0]
 
     def write(
         self, path: Path, generator: Generator, about: DomainDescription, record: dict[str, Any]
@@ -105,6 +100,27 @@ class TokenParameterisation(nn.Module):
             P={name: P[:, columns] for name, columns in self.table.out_slices.items()},
             Q={name: Q[:, columns] for name, columns in self.table.in_slices.items()},
         )
+
+
+def residual_size(P: Tensor, Q: Tensor, table: LayerTable) -> Tensor:
+    """Size of each residual as `Parameterisation.penalty` measures it.
+
+    |dW|^2 = sum of (P P^T) * (Q Q^T) needs only L x L products.
+
+    Args:
+        P: [N, L, sum of Cout].
+        Q: [N, L, sum of Cin].
+        table: Layers of the generator.
+
+    Returns:
+        [N].
+    """
+    total = P.new_zeros(len(P))
+    for layer in table.convs:
+        p, q = P[..., table.out_slices[layer.name]], Q[..., table.in_slices[layer.name]]
+        square = ((p @ p.mT) * (q @ q.mT)).sum(dim=(1, 2))
+        total = total + square * layer.kernel**2 / layer.out_channels
+    return total / len(table.convs)
 
 
 def _divide(rows: Tensor, unit: Tensor, scale: Tensor) -> None:

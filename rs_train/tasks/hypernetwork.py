@@ -1,0 +1,306 @@
+"""Training one hypernetwork for many domains at once."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from rs_train.capture import numbers
+from rs_train.checkpoint import save_model
+from rs_train.config import Positive
+from rs_train.devices import Precision, autocast, pick_device
+from rs_train.domains.embeddings import DomainEmbeddings, draw_mixtures, mixed, resampled
+from rs_train.domains.hypernetwork import HyperDomainNet, Predicts
+from rs_train.domains.parameterisation import add_domain
+from rs_train.domains.pool import HeadPool, Heads, PoolConfig
+from rs_train.domains.tokens import residual_size
+from rs_train.generator import Generator, PackedTokens
+from rs_train.grids import grid, to_pixels
+from rs_train.loop import LoopConfig
+from rs_train.losses.direction import direction_loss
+from rs_train.losses.domain_norm import domain_norm_loss
+from rs_train.losses.in_domain_angle import in_domain_angle_loss
+from rs_train.losses.perceptual import perceptual_loss
+from rs_train.losses.sliced_wasserstein import neighbourhoods, texture_distance
+from rs_train.losses.target_direction import target_direction_loss
+from rs_train.optimizers import minimise, set_rate
+from rs_train.perceptual.arcface import ArcFace
+from rs_train.perceptual.augment import Augmentation, apply_view, draw_view
+from rs_train.perceptual.clip import ClipGuide
+from rs_train.processes import share
+from rs_train.schedule import scheduled_rate
+from rs_train.tasks.domain import placed, placed_image
+
+SAMPLES = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class HypernetworkSize:
+    """Size of the network; the generator and the CLIP settle the rest.
+
+    Attributes:
+        predicts: "modulation" for HyperDomainNet's m, or "tokens" for P and Q.
+        rank: Tokens: rows of P and Q a layer, L.
+        scale_init: Tokens: first value of A and B.
+        width: Of all hidden layers.
+        trunk_depth: Layers that all convolutions share.
+        head_depth: Layers of each convolution's own.
+    """
+
+    predicts: Predicts = "modulation"
+    rank: Positive = 8
+    scale_init: float = 0.01
+    width: Positive = 512
+    trunk_depth: Positive = 4
+    head_depth: Positive = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """Weights of the losses.
+
+    Attributes:
+        direction: CLIP's direction loss between the source's text and each head's domain.
+        in_domain_angle: Change of the angles between the CLIP embeddings of a domain's heads.
+        target_direction: Between heads of different domains: CLIP's direction loss between these.
+        size: Size of the change: with modulation the domain norm, with tokens that of dW.
+        l1: With pictures: absolute difference to the true picture.
+        perceptual: With pictures and ArcFace: feature distance to the true picture.
+        texture: With pictures and ArcFace: sliced Wasserstein distance of coarse colours and of
+            ArcFace's features to the true picture's.
+    """
+
+    direction: float = 1.0
+    in_domain_angle: float = 0.0
+    target_direction: float = 0.4
+    size: float = 0.0
+    l1: float = 0.0
+    perceptual: float = 0.0
+    texture: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class HypernetworkTraining:
+    """Recipe of a hypernetwork.
+
+    Attributes:
+        heads: Heads of each domain of a batch; in-domain angles take two or more.
+        mixtures: Mixed embeddings of a batch, each with as many heads, beside its domains.
+        least_cosine: How near a mixture's target is drawn to it.
+        picture_share: With pictures: share of the heads that are given a picture's embedding
+            instead of a text's.
+        lr: Adam's learning rate.
+        betas: Adam's.
+        decay_from: Share of the steps after which the rate follows a half cosine to 0; 1 for never.
+        view: Random views in front of CLIP, the same for both pictures of a pair.
+        precision: "bf16" for autocast, or "fp32".
+    """
+
+    heads: Positive = 1
+    mixtures: int = 0
+    least_cosine: float = 0.95
+    picture_share: float = 0.5
+    lr: float = 5e-5
+    betas: tuple[float, float] = (0.9, 0.999)
+    decay_from: float = 1.0
+    view: Augmentation = field(default_factory=Augmentation)
+    precision: Precision = "bf16"
+
+
+@dataclass(frozen=True, kw_only=True)
+class HypernetworkRun:
+    """Everything a hypernetwork's training is configured by.
+
+    Attributes:
+        source: What the generator draws.
+        domains: Wordings of each domain, by its name; the first one names its direction.
+        network: Its size.
+        training: Its recipe.
+        weights: Of the losses.
+        pool: Heads to train on.
+        loop: Lengths; an item of a batch is a domain.
+    """
+
+    source: str = "a photo of a person"
+    domains: Mapping[str, tuple[str, ...]]
+    network: HypernetworkSize = field(default_factory=HypernetworkSize)
+    training: HypernetworkTraining = field(default_factory=HypernetworkTraining)
+    weights: Weights = field(default_factory=Weights)
+    pool: PoolConfig = field(default_factory=PoolConfig)
+    loop: LoopConfig
+
+
+class _Lesson(NamedTuple):
+    """Heads of a batch and the domain that each is to be drawn in; those of pictures come first."""
+
+    heads: Heads
+    embedding: Tensor  # what the network reads [N, D]
+    target: Tensor  # the domains in CLIP's templates [N, T, D]
+    truth: Tensor | None  # [M, 3, R, R] in [-1, 1], of the first M heads
+
+
+class HypernetworkTask:
+    """Each head of a batch is drawn in a domain of its own, through packed tokens.
+
+    A batch holds "domain" [B], "scene" [B, heads] and "image" [B, heads, 3, R, R], the true
+    pictures of those of the pool's heads; without pictures, heads and domains are drawn at random.
+    """
+
+    def __init__(
+        self,
+        config: HypernetworkRun,
+        network: HyperDomainNet,
+        *,
+        generator: Generator,
+        pool: HeadPool,
+        clip: ClipGuide,
+        embeddings: DomainEmbeddings,
+        arcface: ArcFace | None,
+        out: Path,
+    ) -> None:
+        """Prepare the network and its guides.
+
+        Args:
+            config: The run.
+            network: What is trained.
+            generator: Stays as it is.
+            pool: Heads to train on.
+            clip: The guide.
+            embeddings: What it says of the domains.
+            arcface: Network of the feature losses, or None.
+            out: Where the trained network goes.
+        """
+        self.config = config
+        self.device = pick_device()
+        self.generator = generator.to(self.device).eval().requires_grad_(False)
+        self.pool, self.embeddings, self.out = pool, embeddings, out
+        self.clip = placed(clip, self.device)
+        self.arcface = arcface and placed(arcface, self.device)
+        self.network = network.to(self.device)
+        self.modules: dict[str, nn.Module] = {"network": self.network}
+        training = config.training
+        self.optimizer = torch.optim.Adam(
+            self.network.parameters(), training.lr, betas=training.betas
+        )
+        self.optimizers: dict[str, torch.optim.Optimizer] = {"network": self.optimizer}
+
+    def step(self, step: int, batch: dict[str, Tensor]) -> dict[str, float]:
+        """One update of the network."""
+        training, steps = self.config.training, self.config.loop.steps
+        start = training.decay_from * steps
+        set_rate(
+            self.optimizer,
+            scheduled_rate(step, peak=training.lr, steps=steps, decay_start=start),
+        )
+        self.network.train()
+        with autocast(self.device, training.precision):
+            losses = self._losses(self._lesson(batch))
+        loss = sum(getattr(self.config.weights, name) * value for name, value in losses.items())
+        minimise(self.optimizer, [loss])
+        return numbers({"loss": loss, **losses})
+
+    def _lesson(self, batch: dict[str, Tensor]) -> _Lesson:
+        training, known = self.config.training, self.embeddings
+        domain, truth = batch.get("domain"), None
+        if domain is None:
+            domain = torch.randint(len(known.texts), (share(self.config.loop.batch_size),))
+            heads = self.pool.draw(len(domain) * training.heads)
+        else:
+            heads = self.pool.take(batch["scene"].flatten().to(self.device))
+            truth = placed_image(batch["image"].flatten(0, 1).to(self.device))
+        domain = domain.repeat_interleave(training.heads)
+        embedding = known.draw(domain, training.picture_share)
+        target = known.targets[domain]
+        if training.mixtures:
+            weights = draw_mixtures(training.mixtures, len(domain)).to(self.device)
+            weights = weights.repeat_interleave(training.heads, dim=0)
+            heads = _joined(heads, self.pool.draw(len(weights)))
+            embedding = torch.cat([embedding, mixed(embedding, weights)])
+            near = resampled(mixed(target, weights), training.least_cosine)
+            target = torch.cat([target, near])
+        return _Lesson(heads, embedding, target, truth)
+
+    def _losses(self, lesson: _Lesson) -> dict[str, Tensor]:
+        weights = self.config.weights
+        with torch.autocast(self.device.type, enabled=False):
+            change = self.network(lesson.embedding)
+            losses = {"size": self._size(change)}
+        heads = lesson.heads
+        drawn = self.generator.synthesis(heads.w_plus, add_domain(heads.tokens, change))
+        image = placed_image(drawn.clamp(-1, 1))
+        if weights.direction or weights.in_domain_angle or weights.target_direction:
+            losses |= self._guidance(heads.image, image, lesson.target)
+        if lesson.truth is not None:
+            known = len(lesson.truth)
+            losses |= self._likeness(drawn[:known], image[:known], lesson.truth)
+        return losses
+
+    def _size(self, change: PackedTokens) -> Tensor:
+        table = self.generator.table
+        if change.modulation is not None:
+            return domain_norm_loss(change.modulation, table)
+        return residual_size(change.P, change.Q, table).mean()
+
+    def _guidance(self, before: Tensor, after: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """What CLIP says; heads of one domain lie side by side."""
+        view = draw_view(len(before), self.config.training.view, before.device)
+        with torch.no_grad():
+            source = self.clip.embed_image(apply_view(before, view))
+        found = self.clip.embed_image(apply_view(after, view))
+        texts = target.mean(dim=1)
+        losses = {
+            "direction": direction_loss(source, found, texts - self.embeddings.source.mean(dim=0)),
+            "target_direction": target_direction_loss(found, texts),
+        }
+        if self.config.training.heads > 1:
+            of_domain = self.config.training.heads
+            angles = [
+                in_domain_angle_loss(a, b)
+                for a, b in zip(source.split(of_domain), found.split(of_domain), strict=True)
+            ]
+            losses["in_domain_angle"] = torch.stack(angles).mean()
+        return losses
+
+    def _likeness(self, drawn: Tensor, image: Tensor, truth: Tensor) -> dict[str, Tensor]:
+        losses = {"l1": (drawn - truth).abs().mean()}
+        if self.arcface is None:
+            return losses
+        if self.config.weights.perceptual:
+            losses["perceptual"] = perceptual_loss(self.arcface, image, truth)
+        if self.config.weights.texture:
+            maps = [neighbourhoods(image), *self.arcface.features(image)]
+            with torch.no_grad():
+                wanted = [neighbourhoods(truth), *self.arcface.features(truth)]
+            losses["texture"] = texture_distance(maps, wanted)
+        return losses
+
+    @torch.no_grad()
+    def samples(self) -> np.ndarray:
+        """Source heads, then the same heads in some of the domains, by their first wordings."""
+        index = torch.linspace(0, len(self.pool) - 1, SAMPLES).long().to(self.device)
+        heads = self.pool.take(index)
+        rows = [to_pixels(heads.image)]
+        self.network.eval()
+        for texts in self.embeddings.texts[:SAMPLES]:
+            change = self.network(texts[:1].expand(SAMPLES, -1))
+            tokens = add_domain(heads.tokens, change)
+            with autocast(self.device, self.config.training.precision):
+                rows.append(to_pixels(self.generator.synthesis(heads.w_plus, tokens)))
+        return grid(np.concatenate(rows), SAMPLES)
+
+    def finish(self, run_dir: Path, record: dict[str, Any]) -> list[Path]:
+        """Write the network, fp16-stored."""
+        save_model(self.out, self.network, record, dtype=torch.float16)
+        return [self.out]
+
+
+def _joined(a: Heads, b: Heads) -> Heads:
+    """Two batches as one."""
+    tokens = PackedTokens(
+        *(None if x is None else torch.cat([x, y]) for x, y in zip(a.tokens, b.tokens, strict=True))
+    )
+    return Heads(torch.cat([a.w_plus, b.w_plus]), tokens, torch.cat([a.image, b.image]))
