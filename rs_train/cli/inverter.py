@@ -22,8 +22,11 @@ PRESETS = {
     "two_stage": "demo_refiner",
     "hyperstyle": "demo_hyperstyle",
     "hfgi": "demo_hfgi",
+    "feature_style": "demo_feature_style",
+    "feature_shift": "demo_feature_shift",
 }
 SECOND_STAGES = ("two_stage", "hyperstyle", "hfgi")  # on top of a base inverter
+SHIFT = "feature_shift"  # on top of a feature_style encoder, for domains
 PUBLIC = ("lpips", "identity", "moco", "trunk")  # networks that --weights names
 DEFAULT = "demo"  # the demo's preset for the model that is asked for
 
@@ -35,7 +38,8 @@ _file = click.Path(path_type=Path)
     "--model",
     type=click.Choice(list(PRESETS)),
     required=True,
-    help="A base inverter, the one-stage inverter, or a second stage (two_stage: the refiner).",
+    help="A base inverter, the one-stage inverter, a second stage (two_stage: the refiner), or a "
+    "feature encoder and what moves its features.",
 )
 @click.option(
     "--data",
@@ -47,6 +51,13 @@ _file = click.Path(path_type=Path)
 )
 @click.option("--generator", "generator_path", type=_file, required=True, help="Its checkpoint.")
 @click.option("--base", "base_path", type=_file, help="Second stages: the base inverter's.")
+@click.option(
+    "--domain",
+    "domain_paths",
+    type=_file,
+    multiple=True,
+    help="feature_shift: a .tokens file, or a folder of them; repeats.",
+)
 @click.option("--judge", "judge_path", type=_file, help="ArcFace checkpoint of the losses.")
 @click.option(
     "--weights",
@@ -64,6 +75,7 @@ def command(
     folders: tuple[str, ...],
     generator_path: Path,
     base_path: Path | None,
+    domain_paths: tuple[Path, ...],
     judge_path: Path | None,
     weights: tuple[str, ...],
     validation_path: Path | None,
@@ -86,17 +98,13 @@ def command(
     from rs_train.loop import run
     from rs_train.tasks.inverters import RUNS
 
-    if (model in SECOND_STAGES) != (base_path is not None):
-        raise UsageError(
-            f"--base goes with --model {', '.join(SECOND_STAGES)}, and only with them",
-            hint="train one first: rs-train inverter --model style_transformer …",
-        )
+    _check_bases(model, base_path, domain_paths)
     make_folder_of(out)
     config = load(RUNS[model], PRESETS[model] if preset == DEFAULT else preset, overrides)
     size = config.network.image_size
     data = Mixture({Path(name): share for name, share in shares("--data", folders).items()}, size)
     validation = ImageFolder(validation_path, size) if validation_path else None
-    files = _Files(generator_path, base_path, judge_path, init_path, _public(weights))
+    files = _Files(generator_path, base_path, domain_paths, judge_path, init_path, _public(weights))
     task = _task(model, config, files, out, validation)
     for path in run(task, data, config.loop, run_dir):
         click.echo(path)
@@ -108,9 +116,24 @@ class _Files:
 
     generator: Path
     base: Path | None
+    domains: tuple[Path, ...]
     judge: Path | None
     init: Path | None
     public: dict[str, Path]
+
+
+def _check_bases(model: str, base: Path | None, domains: tuple[Path, ...]) -> None:
+    if (model in (*SECOND_STAGES, SHIFT)) != (base is not None):
+        raise UsageError(
+            f"--base goes with --model {', '.join((*SECOND_STAGES, SHIFT))}, and only with them",
+            hint="train one first: rs-train inverter --model "
+            + ("feature_style …" if model == SHIFT else "style_transformer …"),
+        )
+    if (model == SHIFT) != bool(domains):
+        raise UsageError(
+            f"--domain goes with --model {SHIFT}, and only with it",
+            hint="train one first: rs-train domain …",
+        )
 
 
 def _public(weights: tuple[str, ...]) -> dict[str, Path]:
@@ -135,6 +158,8 @@ def _task(
 ) -> "InverterTask":
     """Load the checkpoints and build the task."""
     from rs_train.checkpoint import load_model
+    from rs_train.domains.token_file import read_domains
+    from rs_train.generator.tokens import pack_each
     from rs_train.inverters.base import load_base
     from rs_train.tasks.image_losses import load_loss_networks
     from rs_train.tasks.inverters import TASKS
@@ -148,7 +173,10 @@ def _task(
         "init": load_model(files.init, expect=kind) if files.init else None,
         "trunk": task.read_trunk(files.public["trunk"]) if "trunk" in files.public else None,
     }
-    if files.base is not None:
-        options["base"] = load_base(files.base)
     generator = load_model(files.generator, expect="generator")
+    if model == SHIFT:
+        options["base"] = load_model(files.base, expect="feature_style")
+        options["domains"] = pack_each(read_domains(files.domains, generator), generator.table)
+    elif files.base is not None:
+        options["base"] = load_base(files.base)
     return task(config, generator, out, **options)

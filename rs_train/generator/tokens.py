@@ -76,9 +76,18 @@ def pack(
     Layers that a set does not refine contribute zero. Style offsets add; modulations compose as
     m = 1 + sum of strength * (m - 1).
     """
+    return _mixed([list(zip(sets, strengths or [1.0] * len(sets), strict=True))], table)
+
+
+def pack_each(sets: Sequence[TokenSet], table: LayerTable) -> PackedTokens:
+    """Pack token sets as one row each; those of lower rank are padded with zeros."""
+    return _mixed([[(one, 1.0)] for one in sets], table)
+
+
+def _mixed(rows: Sequence[Sequence[tuple[TokenSet, float]]], table: LayerTable) -> PackedTokens:
     from rs_runtime.mixing import mix  # the runtime owns the composition rule
 
-    packed = mix([list(zip(sets, strengths or [1.0] * len(sets), strict=True))], table)
+    packed = mix(rows, table)
     return PackedTokens(
         P=torch.from_numpy(packed.P),
         Q=torch.from_numpy(packed.Q),

@@ -7,8 +7,12 @@ from typing import Any
 from torch import nn
 
 from rs_runtime.contracts.errors import UsageError
+from rs_runtime.contracts.layers import Layer
+from rs_train.config import NotNegative, Positive
 from rs_train.generator import GeneratorConfig
 from rs_train.inverters.e4e import E4E
+from rs_train.inverters.feature_shift import FeatureShift, FeatureShiftConfig
+from rs_train.inverters.feature_style import FeatureStyleConfig, FeatureStyleEncoder
 from rs_train.inverters.hfgi import HFGI, HFGIConfig
 from rs_train.inverters.hyperstyle import HyperStyle, HyperStyleConfig
 from rs_train.inverters.one_stage import OneStage, OneStageConfig
@@ -37,6 +41,11 @@ class Network:
         scaled: Two-stage: tokens have the scales A and B; False for the ablation.
         iterations: ReStyle and HyperStyle: steps of an inversion.
         progressive: ReStyle: rows are differences from the first one, as in e4e.
+        layer: Feature-Style-Encoder and FeatureShift: K, the convolution whose input they find.
+        gated: Feature-Style-Encoder: its trunk is the other encoders' IR-SE50.
+        pooled_side: Feature-Style-Encoder: cells in each direction that styles are read from.
+        style_rank: Feature-Style-Encoder: rank of the styles' linear maps; 0 leaves it free.
+        hidden: FeatureShift: width of its units but the last.
     """
 
     image_size: int = 256
@@ -50,6 +59,11 @@ class Network:
     scaled: bool = True
     iterations: int = 5
     progressive: bool = False
+    layer: int = 5
+    gated: bool = False
+    pooled_side: Positive = 3
+    style_rank: NotNegative = 0
+    hidden: Positive = 768
 
 
 def build(model: str, network: Network, generator: GeneratorConfig) -> nn.Module:
@@ -57,7 +71,7 @@ def build(model: str, network: Network, generator: GeneratorConfig) -> nn.Module
 
     Args:
         model: A key of `BUILDERS`; "two_stage" is the refiner alone, without its base inverter, as
-            are "hyperstyle" and "hfgi".
+            are "hyperstyle", "hfgi" and "feature_shift".
         network: Its size.
         generator: The generator whose latents it finds.
 
@@ -139,6 +153,35 @@ def _hfgi(network: Network, generator: GeneratorConfig) -> HFGI:
     return HFGI(HFGIConfig(network.image_size, fused.out_channels, network.channels[0]))
 
 
+def _split(network: Network, generator: GeneratorConfig) -> Layer:
+    """The convolution whose input is replaced."""
+    convs = generator.table.convs
+    if not 0 < network.layer < len(convs):
+        raise ValueError(f"layer {network.layer} is none of the convolutions 1 to {len(convs) - 1}")
+    return convs[network.layer]
+
+
+def _feature_style(network: Network, generator: GeneratorConfig) -> FeatureStyleEncoder:
+    split = _split(network, generator)
+    config = FeatureStyleConfig(
+        image_size=network.image_size,
+        channels=network.channels,
+        gated=network.gated,
+        layer=network.layer,
+        feature_side=split.resolution // split.up,
+        feature_channels=split.in_channels,
+        pooled_side=network.pooled_side,
+        style_rank=network.style_rank,
+        **_latent(generator),
+    )
+    return FeatureStyleEncoder(config)
+
+
+def _feature_shift(network: Network, generator: GeneratorConfig) -> FeatureShift:
+    channels = _split(network, generator).in_channels
+    return FeatureShift(FeatureShiftConfig(network.layer, channels, network.hidden))
+
+
 def _with_heads(cls: Callable[[StyleHeadsConfig], nn.Module]) -> Callable[..., nn.Module]:
     def build_it(network: Network, generator: GeneratorConfig) -> nn.Module:
         return cls(StyleHeadsConfig(**_sides(network), **_latent(generator)))
@@ -155,4 +198,6 @@ BUILDERS: dict[str, Callable[[Network, GeneratorConfig], nn.Module]] = {
     "two_stage": _two_stage,
     "hyperstyle": _hyperstyle,
     "hfgi": _hfgi,
+    "feature_style": _feature_style,
+    "feature_shift": _feature_shift,
 }

@@ -1,10 +1,11 @@
 """The IR-SE50 trunk and its feature pyramid, shared by every inverter.
 
-24 bottleneck units in four stages (3, 4, 14, 3), each stage entered with stride 2, tapped after
-units 6, 20 and 23 (ArcFace's IR-SE50 as used by pSp and StyleTransformer). Widths and input
-channels are configuration: 64/128/256/512 is the published size.
+24 bottleneck units in four stages (3, 4, 14, 3), each stage entered with stride 2, the last three
+tapped (ArcFace's IR-SE50 as used by pSp and StyleTransformer). Widths and input channels are
+configuration: 64/128/256/512 is the published size.
 """
 
+from itertools import accumulate
 from typing import NamedTuple
 
 import torch
@@ -12,7 +13,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 UNITS_PER_STAGE = (3, 4, 14, 3)
-TAPS = (6, 20, 23)
 SQUEEZE = 16
 
 Channels = tuple[int, int, int, int]
@@ -133,16 +133,21 @@ class Trunk(nn.Module):
                 units.append(Bottleneck(width, out_channels, 2 if index == 0 else 1))
                 width = out_channels
         self.body = nn.ModuleList(units)
+        self.ends = tuple(accumulate(UNITS_PER_STAGE))  # units up to the end of each stage
+
+    def stages(self, image: Tensor) -> list[Tensor]:
+        """The stages' maps [N, C, S/2, S/2] to [N, C, S/16, S/16] of [N, in_channels, S, S]."""
+        x = self.input_layer(image)
+        maps = []
+        for count, unit in enumerate(self.body, start=1):
+            x = unit(x)
+            if count in self.ends:
+                maps.append(x)
+        return maps
 
     def forward(self, image: Tensor) -> Taps:
         """Extract the three taps from ``image`` [N, in_channels, S, S], S a multiple of 16."""
-        x = self.input_layer(image)
-        taps = []
-        for index, unit in enumerate(self.body):
-            x = unit(x)
-            if index in TAPS:
-                taps.append(x)
-        return Taps(*taps)
+        return Taps(*self.stages(image)[1:])
 
 
 class FeaturePyramid(nn.Module):

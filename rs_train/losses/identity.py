@@ -14,6 +14,10 @@ class IdentityNetwork(Protocol):
         """Embedding [N, D] of ``image`` [N, 3, H, W] in [-1, 1]; its length carries no meaning."""
         ...
 
+    def features(self, image: Tensor) -> list[Tensor]:
+        """Maps [N, C, h, w] of the same pictures."""
+        ...
+
 
 def embedding_distance(prediction: Tensor, target: Tensor) -> Tensor:
     """1 − mean cosine of embeddings [N, D], the ID term of pSp (Richardson et al. 2021, Eq. 4).
@@ -34,3 +38,19 @@ def identity_loss(network: IdentityNetwork, prediction: Tensor, target: Tensor) 
     with torch.no_grad():
         wanted = network.embed(target.detach())
     return embedding_distance(network.embed(prediction), wanted)
+
+
+def identity_layers_loss(network: IdentityNetwork, prediction: Tensor, target: Tensor) -> Tensor:
+    """Identity lost, layer by layer through the network; scalar.
+
+    The sum over its maps and its embedding of 1 − mean cosine of what each picture's numbers make
+    as one vector.
+
+    Source: Feature-Style-Encoder (Yao et al. 2022), section 3.3, weight 0.1. Gradients flow into
+    ``prediction`` alone.
+    """
+    with torch.no_grad():
+        wanted = [*network.features(target.detach()), network.embed(target.detach())]
+    found = [*network.features(prediction), network.embed(prediction)]
+    pairs = zip(found, wanted, strict=True)
+    return sum(embedding_distance(a.flatten(1), b.flatten(1)) for a, b in pairs)

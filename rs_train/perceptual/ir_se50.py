@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from rs_runtime.contracts.errors import IncompatibleError
 from rs_train.inverters.base import load_base
+from rs_train.inverters.iresnet import IResNet
 from rs_train.inverters.resnet_trunk import ResNetTrunk
 from rs_train.inverters.trunk import Trunk
 from rs_train.perceptual.preprocessing import to_size
@@ -48,10 +49,13 @@ class IRSE50(nn.Module):
         As in pSp: at 256 x 256 the rows 35 to 223 and columns 32 to 220, area-pooled to 112 x 112,
         channels as they come (RGB). Pictures of another size are brought to 256 x 256 first.
         """
-        face = to_size(image, ALIGNED)[:, :, ROWS, COLUMNS]
-        features = self.trunk(F.adaptive_avg_pool2d(face, SIZE)).sixteenth
-        flat = self.linear(self.norm(features).flatten(1))
+        flat = self.linear(self.norm(self.features(image)[-1]).flatten(1))
         return F.normalize(self.norm_output(flat).float(), dim=1)
+
+    def features(self, image: Tensor) -> list[Tensor]:
+        """Maps of the four stages, of the same pictures."""
+        face = to_size(image, ALIGNED)[:, :, ROWS, COLUMNS]
+        return self.trunk.stages(F.adaptive_avg_pool2d(face, SIZE))
 
     forward = embed
 
@@ -91,7 +95,7 @@ def start_trunk(model: nn.Module, state: Mapping[str, Tensor]) -> None:
     Raises:
         IncompatibleError: The trunk has other widths.
     """
-    (trunk,) = (m for m in model.modules() if isinstance(m, Trunk | ResNetTrunk))
+    (trunk,) = (m for m in model.modules() if isinstance(m, Trunk | ResNetTrunk | IResNet))
     own, found = trunk.state_dict(), dict(state)
     name = "input_layer.0.weight"
     if name in found and own[name].shape[1] > 3:

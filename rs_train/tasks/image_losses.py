@@ -1,13 +1,14 @@
 """The reconstruction losses of the inverters, and the networks that they look through."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from torch import Tensor, nn
 
-from rs_train.losses.identity import identity_loss
+from rs_train.inverters.pooling import pool_to
+from rs_train.losses.identity import identity_layers_loss, identity_loss
 from rs_train.losses.l2 import l2_loss
 from rs_train.losses.lpips import lpips_loss
 from rs_train.losses.moco import moco_loss
@@ -16,11 +17,13 @@ from rs_train.perceptual.arcface import ArcFace
 
 
 class ImageWeights(Protocol):
-    """Weights of the losses; 0 leaves one out."""
+    """Weights of the losses; 0 leaves one out. `scales` and `identity_layers` choose forms."""
 
     l2: float
     perceptual: float
+    scales: int
     identity: float
+    identity_layers: bool
     moco: float
 
 
@@ -89,12 +92,25 @@ def image_losses(
     losses = {"l2": l2_loss(image, photo)}
     if weights.perceptual:
         if networks.lpips is not None:
-            losses["perceptual"] = lpips_loss(networks.lpips, image, photo)
+            losses["perceptual"] = _at_scales(
+                lpips_loss, networks.lpips, image, photo, weights.scales
+            )
         elif networks.judge is not None:
-            losses["perceptual"] = perceptual_loss(networks.judge, image, photo)
+            losses["perceptual"] = _at_scales(
+                perceptual_loss, networks.judge, image, photo, weights.scales
+            )
     face = networks.identity or networks.judge
     if weights.identity and face is not None:
-        losses["identity"] = identity_loss(face, image, photo)
+        distance = identity_layers_loss if weights.identity_layers else identity_loss
+        losses["identity"] = distance(face, image, photo)
     if weights.moco and networks.moco is not None:
         losses["moco"] = moco_loss(networks.moco, image, photo)
     return losses
+
+
+def _at_scales(
+    distance: Callable[..., Tensor], network: nn.Module, image: Tensor, photo: Tensor, scales: int
+) -> Tensor:
+    """Sum of a distance at full size, a half, a quarter, ..."""
+    sides = [image.shape[-1] >> scale for scale in range(scales)]
+    return sum(distance(network, pool_to(image, side), pool_to(photo, side)) for side in sides)

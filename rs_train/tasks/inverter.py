@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from rs_train.capture import CapturedStep, numbers
 from rs_train.checkpoint import save_model
-from rs_train.config import Positive
+from rs_train.config import NotNegative, Positive
 from rs_train.data import ImageFolder
 from rs_train.devices import Precision, autocast, pick_device
 from rs_train.generator import Generator, PackedTokens
@@ -42,7 +42,9 @@ class InverterTraining:
         accumulate: Parts that a process computes its share of a batch in, to save memory.
         l2: Weight of the squared error.
         perceptual: Weight of LPIPS, or of the feature distance that stands in for it.
+        scales: Sizes that LPIPS compares at, each half of the one before.
         identity: Weight of the identity distance.
+        identity_layers: It is taken layer by layer through the face network, and added up.
         moco: Weight of the distance of MoCo's embeddings.
         generated: Base inverter: samples of the generator, of known w, beside each batch of photos.
         latent: Base inverter: weight of the squared error of their w_plus.
@@ -50,6 +52,11 @@ class InverterTraining:
         editability: e4e: weight of the latent discriminator's loss.
         diversity: One- and two-stage: weight of how alike a layer's tokens are.
         alignment: HFGI: weight of the absolute error of the aligned distortion map.
+        feature: Feature-Style-Encoder: weight of the squared error of its feature to the
+            generator's own.
+        ramp: Feature-Style-Encoder: steps in which its feature replaces the generator's own.
+        l2_on_photos: Feature-Style-Encoder: the squared error counts photos, not only samples.
+        domain: FeatureShift: weight of the image losses in the domains, together.
         train_mapping: Base inverter: let the mapping that makes the queries learn as well.
         precision: "bf16" for autocast, or "fp32".
         validate_every: Steps between measurements on the validation photos; 0 for none.
@@ -64,7 +71,9 @@ class InverterTraining:
     accumulate: Positive = 1
     l2: float = 1.0
     perceptual: float = 0.8
+    scales: Positive = 1
     identity: float = 0.1
+    identity_layers: bool = False
     moco: float = 0.0
     generated: int = 0
     latent: float = 0.0
@@ -72,6 +81,10 @@ class InverterTraining:
     editability: float = 0.0
     diversity: float = 0.0
     alignment: float = 0.0
+    feature: float = 0.0
+    ramp: NotNegative = 0
+    l2_on_photos: bool = True
+    domain: float = 0.0
     train_mapping: bool = False
     precision: Precision = "bf16"
     validate_every: int = 0
