@@ -13,7 +13,7 @@ from typing import Any
 
 from rs_export.parser_input import parser_input
 from rs_export.plugin_bodies import FORM, VERSION
-from rs_export.plugin_library import find_plugin_library
+from rs_export.plugin_library import find_plugin_library, find_ptx
 from rs_runtime import __version__
 from rs_runtime.contracts.bundle import Bundle, read_bundle
 from rs_runtime.contracts.engine_file import (
@@ -188,6 +188,7 @@ def _copy_plugins(folder: Path, tell: Tell) -> PluginLibrary | None:
     if found is None:
         tell("no plugin library: the functions are built (see plugins/refined_conv/README.md)")
         return None
+    tell(f"plugins: {found}; PTX: {find_ptx(found) or 'none'}")
     data = read_file(found, max_bytes=MAX_FILE_BYTES, what="plugin library")
     digest = sha256_hex(data)
     copy = folder / f"{found.stem}-{digest[:12]}{found.suffix}"

@@ -1,4 +1,4 @@
-"""Where the built library of the TensorRT plugins is looked for."""
+"""Where the built library of the TensorRT plugins, and its kernel's PTX, are looked for."""
 
 import os
 import sys
@@ -8,6 +8,7 @@ from rs_runtime.contracts.errors import UsageError
 
 VARIABLE = "REFINESTYLE_PLUGIN"
 NAME = "refined_conv_plugin.dll" if os.name == "nt" else "librefined_conv_plugin.so"
+PTX = "refined_conv.ptx"
 # Of a clone; what `cmake -B build && cmake --build build` writes there.
 _BUILD = Path(__file__).resolve().parents[1] / "plugins" / "refined_conv" / "build"
 
@@ -31,3 +32,19 @@ def find_plugin_library() -> Path | None:
         return Path(named)
     folders = (Path(sys.prefix) / ("bin" if os.name == "nt" else "lib"), _BUILD)
     return next((folder / NAME for folder in folders if (folder / NAME).is_file()), None)
+
+
+def find_ptx(library: Path) -> Path | None:
+    """Return the kernel's PTX, which building and installing put beside the plugin library.
+
+    Engines do not need it: the library has machine code. It is for tools that hand kernels to the
+    driver themselves.
+
+    Args:
+        library: What `find_plugin_library` found.
+
+    Returns:
+        Its path; None where it was not built.
+    """
+    path = library.with_name(PTX)
+    return path if path.is_file() else None

@@ -320,7 +320,7 @@ def test_options_that_do_not_go_together(arguments: list[str], capsys) -> None:
 
 
 def test_places_of_the_plugin_library(tmp_path: Path, monkeypatch) -> None:
-    """The variable, then the environment's lib folder, then a clone's build folder."""
+    """The variable, then the environment's lib folder, then a clone's build folder; PTX beside."""
     name = plugin_library.NAME
     places = [tmp_path / "named", tmp_path / "prefix" / "lib", tmp_path / "build"]
     for place in places:
@@ -329,8 +329,11 @@ def test_places_of_the_plugin_library(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(plugin_library.sys, "prefix", str(tmp_path / "prefix"))
     monkeypatch.setattr(plugin_library, "_BUILD", tmp_path / "build")
     monkeypatch.setenv(plugin_library.VARIABLE, str(places[0] / name))
+    (places[1] / plugin_library.PTX).touch()
     for place in places:
         assert plugin_library.find_plugin_library() == place / name
+        ptx = place / plugin_library.PTX if place == places[1] else None
+        assert plugin_library.find_ptx(place / name) == ptx
         monkeypatch.delenv(plugin_library.VARIABLE, raising=False)
         if place != places[0]:
             (place / name).unlink()

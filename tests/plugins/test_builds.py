@@ -1,5 +1,6 @@
-"""The builds for GPUs: PTX where nvcc is installed, and the CMake project."""
+"""The builds for GPUs: PTX where nvcc is installed, and the CMake project with what it installs."""
 
+import ctypes
 import shutil
 import subprocess
 from pathlib import Path
@@ -7,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from plugins.refined_conv import library
+from rs_export import plugin_library
+from tests.plugins.conftest import HEADERS
 
 FOLDER = Path(library.__file__).parent
 
@@ -35,17 +38,41 @@ def test_every_gpu_generation_compiles(tmp_path: Path, architecture: int) -> Non
     library.load(target)
 
 
-@pytest.mark.nightly
-def test_cmake_builds_and_installs_the_host_library(tmp_path: Path) -> None:
+def install(folder: Path, *options: str) -> Path:
+    """Configures, builds and installs the CMake project; returns the prefix."""
     cmake = shutil.which("cmake")
     if cmake is None:
         pytest.skip("cmake is not installed")
-    build, prefix = tmp_path / "build", tmp_path / "prefix"
+    build, prefix = folder / "build", folder / "prefix"
     for command in (
-        [cmake, "-S", str(FOLDER), "-B", str(build), "-DREFINED_CONV_HOST=ON"],
+        [cmake, "-S", str(FOLDER), "-B", str(build), *options],
         [cmake, "--build", str(build)],
         [cmake, "--install", str(build), "--prefix", str(prefix)],
     ):
         subprocess.run(command, check=True, capture_output=True)
-    (found,) = prefix.rglob("librefined_conv.so")
+    return prefix
+
+
+@pytest.mark.nightly
+def test_cmake_builds_and_installs_the_host_library(tmp_path: Path) -> None:
+    (found,) = install(tmp_path, "-DREFINED_CONV_HOST=ON").rglob("librefined_conv.so")
     library.load(found)
+
+
+@pytest.mark.nightly
+def test_an_exporter_finds_what_cmake_installs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if library.cuda_compiler() is None:
+        pytest.skip("nvcc is not installed")
+    if not HEADERS:
+        pytest.skip("TENSORRT_INCLUDE does not name a folder with TensorRT's headers")
+    headers = f"-DREFINED_CONV_TENSORRT_INCLUDE={HEADERS[0]}"
+    prefix = install(tmp_path, headers, "-DCMAKE_CUDA_ARCHITECTURES=90-real")
+    monkeypatch.delenv(plugin_library.VARIABLE, raising=False)
+    monkeypatch.setattr(plugin_library.sys, "prefix", str(prefix))
+    found = plugin_library.find_plugin_library()
+    assert found == prefix / "lib" / plugin_library.NAME
+    assert hasattr(ctypes.CDLL(str(found)), "getCreators")
+    ptx = plugin_library.find_ptx(found).read_text()
+    assert ".target sm_75" in ptx and ".entry" in ptx
