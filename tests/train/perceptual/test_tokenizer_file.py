@@ -47,11 +47,16 @@ def _own_words(context_length: int) -> ClipGuide:
     return ClipGuide(torch.nn.Identity(), tokenizer, Preprocessing(size=32), fill_templates)
 
 
+def _different(ours: FileTokenizer, guide: ClipGuide, texts: list[str]) -> list[str]:
+    equal = (ours(texts) == guide.tokenizer(texts)).all(dim=1)
+    return [text for text, same in zip(texts, equal.tolist(), strict=True) if not same]
+
+
 def test_open_clips_words_have_the_same_ids_in_the_file() -> None:
     guide = _own_words(20)
     ours = FileTokenizer(tokenizer_json(guide), 20)
     texts = _drawn_texts(1500)
-    assert torch.equal(ours(texts), guide.tokenizer(texts))
+    assert _different(ours, guide, texts) == []
 
 
 @pytest.mark.nightly
@@ -59,12 +64,12 @@ def test_the_public_networks_words_have_the_same_ids_in_the_file() -> None:
     guide = load_open_clip("ViT-B-32", None)
     ours = FileTokenizer(tokenizer_json(guide), 77)
     rng = random.Random(6)
-    # without those that ftfy takes for a broken encoding, such as œ before another
-    letters = "abcdefghijklmnopqrstuvwxyzàáâäåæçèéêëíîïñóôöøùúûüßœšžąęłőřџжиλωбда아あ "
+    # ftfy takes œ before another letter for a broken encoding
+    letters = "abcdefghijklmnopqrstuvwxyzàáâäåæçèéêëíîïñóôöøùúûüßšžąęłőřџжиλωбда아あ "
     texts = _drawn_texts(10_000)
     texts += ["".join(rng.choices(letters, k=rng.randrange(40))) for _ in range(2000)]
     texts += [filled for text in _captions(700) for filled in guide.templates(text)[:3]]
-    assert torch.equal(ours(texts), guide.tokenizer(texts))
+    assert _different(ours, guide, texts) == []
     with torch.no_grad():
         embedding = guide.embed_text(texts[:8])
         guide.tokenizer = ours
