@@ -15,8 +15,10 @@ from rs_runtime.choices import TOKENS_SUFFIX, Domains, Edits
 from rs_runtime.contracts.errors import UsageError
 from rs_runtime.contracts.files import sha256_hex
 from rs_runtime.contracts.tokens import TokenSet, clean_name, write_token_set
-from rs_runtime.editing import edit
-from rs_runtime.mixing import PackedTokens, mix, scale, split_layers
+from rs_runtime.detail import Detail
+from rs_runtime.editing import EditList
+from rs_runtime.mixing import Mix, PackedTokens
+from rs_runtime.synthesis import require_finite
 
 if TYPE_CHECKING:
     from rs_runtime.faces import FaceCrop
@@ -30,7 +32,6 @@ class Inversion:
 
     Attributes:
         single: Whether it was made from one picture rather than a list.
-        tokens: The picture's own tokens, packed, [N, ...].
         crops: For each picture, the face of a photo that it is a crop of, or None.
     """
 
@@ -39,7 +40,7 @@ class Inversion:
         runtime: Runtime,
         single: bool,
         w_plus_batch: NDArray[np.float32],
-        tokens: PackedTokens,
+        detail: Detail,
         input_batch: NDArray[np.uint8] | None = None,
         first_batch: NDArray[np.uint8] | None = None,
         crops: Sequence[FaceCrop | None] | None = None,
@@ -50,16 +51,16 @@ class Inversion:
             runtime: Where it came from.
             single: Return unbatched results.
             w_plus_batch: [N, num_ws, w_dim].
-            tokens: Packed image tokens of the N samples.
+            detail: What the N pictures keep beside their latents.
             input_batch: Prepared pictures uint8 [N, S, S, 3]; None when restored from a file.
             first_batch: First inversion uint8 [N, R, R, 3] if it is known already.
             crops: The faces that the pictures are crops of; None for a picture that is none.
         """
         self.single = single
-        self.tokens = tokens
         self.crops = tuple(crops or [None] * len(w_plus_batch))
         self._runtime = runtime
         self._w_plus = w_plus_batch
+        self._detail = detail
         self._input = input_batch
         self._first = first_batch
 
@@ -71,6 +72,16 @@ class Inversion:
     def w_plus(self) -> NDArray[np.float32]:
         """The latent, float32 [num_ws, w_dim]."""
         return self._view(self._w_plus)
+
+    @property
+    def tokens(self) -> PackedTokens:
+        """The picture's own tokens, packed [N, ...]; neutral where it keeps a feature map."""
+        return self._detail.tokens
+
+    @property
+    def feature(self) -> NDArray[np.float32] | None:
+        """The picture's own feature map, float32 [C, h, w]; None where it keeps tokens."""
+        return None if self._detail.feature is None else self._view(self._detail.feature)
 
     @property
     def input(self) -> NDArray[np.uint8] | None:
@@ -86,12 +97,12 @@ class Inversion:
 
     @property
     def reconstruction(self) -> NDArray[np.uint8]:
-        """The picture from w_plus and its own tokens, uint8 [R, R, 3]."""
+        """The picture from w_plus and its own tokens or feature map, uint8 [R, R, 3]."""
         return self._view(self._reconstruction)
 
     @cached_property
     def _reconstruction(self) -> NDArray[np.uint8]:
-        return self._runtime.synthesize(self._w_plus, self.tokens)[0]
+        return self._draw([[]] * len(self), [[]] * len(self), 1.0)
 
     @cached_property
     def _errors(self) -> NDArray[np.float64]:
@@ -138,8 +149,9 @@ class Inversion:
                 these and a strength, or a list of such, which add up; a list of lists gives each
                 picture of a batch its own mix. None reconstructs.
             edits: Likewise directions: a name ("smile", "smile=1.5"), a path, a ``Direction``, ….
-                They act on w_plus and styles; the picture's tokens stay.
-            image_strength: Factor on the picture's own tokens, or one for each picture of a batch.
+                They act on w_plus and styles; the picture's tokens stay, its feature map follows.
+            image_strength: Factor on the picture's own tokens or feature map, or one for each
+                picture of a batch; 0 draws the latent alone.
 
         Returns:
             uint8 [R, R, 3], or [N, R, R, 3] of a batch.
@@ -152,10 +164,8 @@ class Inversion:
         if domains is None and edits is None and np.all(np.equal(image_strength, 1)):
             return self.reconstruction
         mixes = self._runtime.mixes(domains, len(self))
-        tokens = mix(mixes, self._runtime.table, onto=scale(self.tokens, image_strength))
         edit_lists = self._runtime.edit_lists(edits, len(self))
-        edited = edit(self._w_plus, tokens, edit_lists, self._runtime.table)
-        return self._view(self._runtime.synthesize(*edited)[0])
+        return self._view(self._draw(mixes, edit_lists, image_strength))
 
     def paste_back(self, pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Blends pictures of the faces into the photo that they were cut from.
@@ -192,8 +202,11 @@ class Inversion:
         Args:
             name: What to call it; made valid by ``clean_name``.
             index: Which picture of a batch.
+
+        Raises:
+            IncompatibleError: The picture keeps a feature map, which a token set cannot hold.
         """
-        P, Q = split_layers(self.tokens, index, self._runtime.table)
+        P, Q = self._detail.layers(index)
         source = "restored from a token set"
         if self._input is not None:
             source = f"sha256 of the prepared picture: {sha256_hex(self._input[index].tobytes())}"
@@ -219,11 +232,19 @@ class Inversion:
             index: Which picture of a batch.
 
         Raises:
+            IncompatibleError: See ``token_set``.
             ResourceError: The place cannot be written; what was there is unchanged.
         """
         path = Path(path)
         write_token_set(path, self.token_set(path.name.removesuffix(TOKENS_SUFFIX), index))
         return path
+
+    def _draw(
+        self, mixes: Sequence[Mix], edits: Sequence[EditList], strength: float | Sequence[float]
+    ) -> NDArray[np.uint8]:
+        outputs = self._detail.draw(self._w_plus, mixes, edits, strength)
+        require_finite("synthesis", outputs, ("image_float",), "use smaller strengths")
+        return outputs["image"]
 
     def _view(self, batch: NDArray[Any]) -> Any:
         return batch[0] if self.single else batch

@@ -106,15 +106,7 @@ def scale(tokens: PackedTokens, strength: float | Sequence[float]) -> PackedToke
     Raises:
         UsageError: A strength that is not finite, or another number of them.
     """
-    strengths = np.atleast_1d(np.asarray(strength, np.float32))
-    if strengths.ndim != 1 or len(strengths) not in (1, len(tokens.P)):
-        raise UsageError(
-            "each sample needs its own strength",
-            found=f"{strengths.size} strengths",
-            expected=f"1 or {len(tokens.P)}",
-        )
-    for own in np.atleast_1d(strength):
-        check_strength(float(own))
+    strengths = per_sample(strength, len(tokens.P))
     column = strengths[:, None]
     return PackedTokens(
         column[..., None] * tokens.P,
@@ -122,6 +114,24 @@ def scale(tokens: PackedTokens, strength: float | Sequence[float]) -> PackedToke
         column * tokens.style_offset,
         1 + column * (tokens.modulation - 1),
     )
+
+
+def per_sample(strength: float | Sequence[float], count: int) -> Float32:
+    """Strengths as an array, [1] or [count].
+
+    Raises:
+        UsageError: A strength that is not finite, or another number of them.
+    """
+    strengths = np.atleast_1d(np.asarray(strength, np.float32))
+    if strengths.ndim != 1 or len(strengths) not in (1, count):
+        raise UsageError(
+            "each sample needs its own strength",
+            found=f"{strengths.size} strengths",
+            expected=f"1 or {count}",
+        )
+    for own in np.atleast_1d(strength):
+        check_strength(float(own))
+    return strengths
 
 
 def take(tokens: PackedTokens, samples: slice) -> PackedTokens:

@@ -34,7 +34,11 @@ if TYPE_CHECKING:
     from rs_runtime.inversion import Inversion
     from rs_runtime.pipeline import Runtime
 
-_REFINED_CAPTION = {"two_stage": "two-stage", "one_stage": "one-stage"}
+_REFINED_CAPTION = {
+    "two_stage": "two-stage",
+    "one_stage": "one-stage",
+    "feature_shift": "with feature map",
+}
 
 
 @dataclass
@@ -71,7 +75,7 @@ class _Result:
     default=1.0,
     show_default=True,
     metavar="X",
-    help="Factor on the photo's own tokens.",
+    help="Factor on the photo's own tokens or feature map.",
 )
 @click.option(
     "--save-tokens",
@@ -114,6 +118,7 @@ def command(
             raise UsageError("--save-tokens keeps one photo", found=f"{len(files)} photos")
         if faces.face == "all":
             raise UsageError("--save-tokens keeps one face", hint="choose it with --face N")
+        runtime.require_token_sets()
         refuse_overwriting(Path(save_tokens), [*files, *chosen.files])
     finder = faces.open(runtime)
     work = _Work(runtime, chosen, files, faces, finder, strip, image_strength, save_tokens)

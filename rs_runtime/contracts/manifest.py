@@ -36,8 +36,20 @@ MODEL_ROLES: Mapping[str, tuple[str, ...]] = {
     "base": ("preprocess", "base_inverter", "synthesis"),
     "one_stage": ("preprocess", "inverter", "synthesis"),
     "two_stage": ("preprocess", "base_inverter", "refiner", "synthesis"),
+    "feature_shift": (
+        "preprocess",
+        "feature_encoder",
+        "synthesis_lower",
+        "feature_shift",
+        "synthesis_upper",
+        "synthesis",
+    ),
 }
 """Roles that a bundle of each model kind must have; it may have more."""
+
+FEATURE_ENCODER = "feature_encoder"
+INVERTERS = ("inverter", "base_inverter", FEATURE_ENCODER)
+"""Roles of which one reads the picture first."""
 
 DTYPES = ("uint8", "int64", "float16", "float32")
 
@@ -170,6 +182,11 @@ class Manifest:
     record: dict[str, Any]
     files: dict[str, FileEntry]
     schema_version: int = SCHEMA_VERSION
+
+    @property
+    def inverter(self) -> str | None:
+        """The role that reads the picture first; None for a model that inverts nothing."""
+        return next((name for name in INVERTERS if name in self.roles), None)
 
     @property
     def edits(self) -> dict[str, str]:

@@ -23,7 +23,7 @@ begun = time.perf_counter()
 import rs_runtime
 runtime = rs_runtime.load(sys.argv[1], provider=sys.argv[2])
 photo = np.full((256, 256, 3), 128, np.uint8)
-if "base_inverter" in runtime.manifest.roles or "inverter" in runtime.manifest.roles:
+if runtime.manifest.inverter:
     runtime.invert(photo, check=False).reconstruction
 else:
     runtime.synth(1)
@@ -91,7 +91,7 @@ def _jobs(runtime: Runtime, batch: int) -> dict[str, Callable[[], object]]:
     w_plus = np.zeros((batch, runtime.table.num_ws, runtime.table.w_dim), np.float32)
     jobs: dict[str, Callable[[], object]] = {}
     names = runtime.domains
-    if any(role in runtime.manifest.roles for role in ("inverter", "base_inverter")):
+    if runtime.manifest.inverter:
         photos = [photo] * batch
         jobs["invert"] = lambda: runtime.invert(photos, check=False)
         inversion = runtime.invert(photos, check=False)

@@ -8,6 +8,7 @@ refiner            rank 2, P = 0.2 * mean of the picture's red, Q = 1
 mapping            w = truncation_psi * z
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,15 +34,43 @@ FINGERPRINT = "5" * 64
 RANK = 2
 _PER_SAMPLE = ("image", "w_plus")
 _HEAD = '<ir_version: 9, opset_import: ["" : 18]>'
-_TO_UINT8 = """
+# What the words in capitals stand for: a synthesis's inputs, its constants, the colour that it
+# makes of its inputs, and its last lines.
+_WORDS = {
+    "INPUTS": """float[N, 4, 2] w_plus, float[N, L, 10] P, float[N, L, 11] Q,
+        float[N, 18] style_offset, float[N, 11] modulation""",
+    "CONSTANTS": """float[1] half_range = {127.5}, float[1] one_f = {1.0}, float zero_f = {0.0},
+ float top = {255.0}, float[1] tenth = {0.1}, float[1] hundredth = {0.01},
+ float[1] thousandth = {0.001}""",
+    "COLOUR": """
+    first = Constant<value_ints = [0]>()
+    three = Constant<value_ints = [3]>()
+    one = Constant<value_ints = [1]>()
+    two = Constant<value_ints = [2]>()
+    rows = Slice(w_plus, first, three, one)
+    column = Slice(rows, first, one, two)
+    colour = Squeeze(column, two)
+    p = ReduceSum<keepdims = 0>(P, two)
+    q = ReduceSum<keepdims = 0>(Q, two)
+    pq = Mul(p, q)
+    residual = ReduceSum<keepdims = 1>(pq, one)
+    green = Mul(residual, thousandth)
+    offsets = ReduceSum<keepdims = 1>(style_offset, one)
+    red = Mul(offsets, hundredth)
+    mean = ReduceMean<keepdims = 1>(modulation, one)
+    change = Sub(mean, one_f)
+    blue = Mul(change, tenth)
+    tint = Concat<axis = 1>(red, green, blue)
+    tinted = Add(colour, tint)""",
+    "TO_UINT8": """
     shifted = Add(image_float, one_f)
     levels = Mul(shifted, half_range)
     clipped = Clip(levels, zero_f, top)
     rounded = Round(clipped)
     moved = Transpose<perm = [0, 2, 3, 1]>(rounded)
-    image = Cast<to = 2>(moved)
-"""
-_TEXTS = {
+    image = Cast<to = 2>(moved)""",
+}
+TEXTS = {
     "preprocess": """
 preprocess (uint8[H, W, 3] photo) => (uint8[1, 8, 8, 3] image) {
     x = Cast<to = 1>(photo)
@@ -91,37 +120,17 @@ refiner (uint8[N, 8, 8, 3] image, float[N, 3, 8, 8] first_inversion)
     Q = Expand(all, q_shape)
 }""",
     "synthesis": """
-synthesis (float[N, 4, 2] w_plus, float[N, L, 10] P, float[N, L, 11] Q,
-        float[N, 18] style_offset, float[N, 11] modulation)
+synthesis (INPUTS)
     => (uint8[N, 8, 8, 3] image, float[N, 3, 8, 8] image_float)
-<float[1] half_range = {127.5}, float[1] one_f = {1.0}, float zero_f = {0.0}, float top = {255.0},
- float[1] tenth = {0.1}, float[1] hundredth = {0.01}, float[1] thousandth = {0.001}>
+<CONSTANTS>
 {
-    first = Constant<value_ints = [0]>()
-    three = Constant<value_ints = [3]>()
-    one = Constant<value_ints = [1]>()
-    two = Constant<value_ints = [2]>()
-    rows = Slice(w_plus, first, three, one)
-    column = Slice(rows, first, one, two)
-    colour = Squeeze(column, two)
-    p = ReduceSum<keepdims = 0>(P, two)
-    q = ReduceSum<keepdims = 0>(Q, two)
-    pq = Mul(p, q)
-    residual = ReduceSum<keepdims = 1>(pq, one)
-    green = Mul(residual, thousandth)
-    offsets = ReduceSum<keepdims = 1>(style_offset, one)
-    red = Mul(offsets, hundredth)
-    mean = ReduceMean<keepdims = 1>(modulation, one)
-    change = Sub(mean, one_f)
-    blue = Mul(change, tenth)
-    tint = Concat<axis = 1>(red, green, blue)
-    tinted = Add(colour, tint)
+COLOUR
     maps = Constant<value_ints = [2, 3]>()
     pixel = Unsqueeze(tinted, maps)
     shape = Constant<value_ints = [1, 3, 8, 8]>()
     image_float = Expand(pixel, shape)
-    TO_UINT8
-}""".replace("TO_UINT8", _TO_UINT8),
+TO_UINT8
+}""",
     "mapping": """
 mapping (float[N, 2] z, float truncation_psi) => (float[N, 2] w) {
     w = Mul(z, truncation_psi)
@@ -160,16 +169,20 @@ def own_tint(red_mean: float) -> np.ndarray:
     return np.array([0.0, RANK * (10 * 0.2 * red_mean) * 11 / 1000, 0.0])
 
 
-def graph(role: str) -> bytes:
+def graph(text: str) -> bytes:
     """The bytes of one role's ONNX file."""
-    model = parser.parse_model(_HEAD + _TEXTS[role])
+    for word, meaning in _WORDS.items():
+        text = text.replace(word, meaning)
+    model = parser.parse_model(_HEAD + text)
     onnx.checker.check_model(model)
     return model.SerializeToString()
 
 
-def manifest_and_contents() -> tuple[Manifest, dict[str, bytes]]:
-    """Everything that ``write_bundle`` needs."""
-    contents = {f"{role}.onnx": graph(role) for role in _TEXTS}
+def manifest_and_contents(
+    model: str = "two_stage", texts: Mapping[str, str] = TEXTS
+) -> tuple[Manifest, dict[str, bytes]]:
+    """Everything that ``write_bundle`` needs, for graphs of these texts by role."""
+    contents = {f"{role}.onnx": graph(text) for role, text in texts.items()}
     contents |= {f"domains/{n}.tokens": encode_token_set(domain_set(n)) for n in TINTS}
     roles = {
         role: Role(
@@ -185,10 +198,10 @@ def manifest_and_contents() -> tuple[Manifest, dict[str, bytes]]:
                 ),
             ),
         )
-        for role in _TEXTS
+        for role in texts
     }
     manifest = Manifest(
-        model="two_stage",
+        model=model,
         layer_table=TABLE,
         image=ImageSpec(SIZE),
         generator_fingerprint=FINGERPRINT,
