@@ -19,7 +19,7 @@ _EXACT = ("fp32", "fp16_stored")  # stored in whatever way, computed in fp32
 _CPU_PROVIDERS = ("cpu", "openvino", "openvino-bf16")
 _CPU_FORM = "cpu"
 # Roles that a GPU would not make faster: TensorRT has no engines for them, and they run on the CPU.
-_HOST_ROLES = ("preprocess", "mapping")
+HOST_ROLES = ("preprocess", "mapping", "text", "vision", "hypernetwork")
 _BATCH_SIDE = "N"
 
 
@@ -159,7 +159,7 @@ def choose_variant(name: str, role: Role, provider: str) -> Variant:
 
 def _suitable(name: str, role: Role, provider: str) -> list[Variant]:
     """Variants of the provider's engine; computing in fp16 is for GPUs, the CPU form is not."""
-    if provider == "tensorrt" and name in _HOST_ROLES:
+    if provider == "tensorrt" and name in HOST_ROLES:
         provider = "cpu"
     engine = providers()[provider]
     own = [variant for variant in role.variants if variant.engine == engine]

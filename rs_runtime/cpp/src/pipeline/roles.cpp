@@ -13,7 +13,7 @@ namespace {
 constexpr const char* kBatchSide = "N";
 constexpr const char* kCpuForm = "cpu";
 // TensorRT has no engines for them: too small to gain by a GPU.
-constexpr const char* kHostRoles[] = {"preprocess", "mapping"};
+constexpr const char* kHostRoles[] = {"preprocess", "mapping", "text", "vision", "hypernetwork"};
 
 bool is_exact(const Variant& variant) {  // stored in whatever way, computed in fp32
   return variant.precision == "fp32" || variant.precision == "fp16_stored";
