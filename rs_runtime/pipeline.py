@@ -2,6 +2,8 @@
 
     two-stage:  picture -> preprocess -> base_inverter -> synthesis -> refiner -> synthesis
     one-stage:  picture -> preprocess -> inverter -> synthesis
+    features:   picture -> preprocess -> feature_encoder -> synthesis_lower -> feature_shift
+                        -> synthesis_upper
 
 Before that, a photo may be cut to a face (``faces``), and the result pasted back into it.
 
@@ -14,7 +16,7 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,25 +28,27 @@ from rs_runtime.contracts.bundle import Bundle, read_bundle
 from rs_runtime.contracts.directions import Direction, decode_direction, read_direction
 from rs_runtime.contracts.errors import (
     IncompatibleError,
-    NumericsError,
     ResourceError,
     UsageError,
 )
 from rs_runtime.contracts.layers import LayerTable
-from rs_runtime.contracts.manifest import EDIT_SUFFIX, Manifest
+from rs_runtime.contracts.manifest import EDIT_SUFFIX, FEATURE_ENCODER, Manifest
 from rs_runtime.contracts.tokens import TokenSet, decode_token_set, read_token_set
+from rs_runtime.detail import Detail, FeatureDetail, TokenDetail, no_token_set
 from rs_runtime.editing import EditList, edit
-from rs_runtime.engines.base import EngineOptions, Value, as_array
+from rs_runtime.engines.base import EngineOptions
 from rs_runtime.face_finders import BUNDLE, FaceFinder, open_finder
 from rs_runtime.faces import ALL, FaceCrop, FaceWarning, choose_faces
 from rs_runtime.image_io import Picture, load_picture
 from rs_runtime.inversion import Inversion
-from rs_runtime.mixing import Mix, PackedTokens, mix, neutral, take
+from rs_runtime.mixing import Mix, PackedTokens, mix, neutral
 from rs_runtime.prompts import PromptDomains
 from rs_runtime.roles import RoleRunner
+from rs_runtime.synthesis import Synthesis, require_finite
 
 DEMO_BUNDLE = Path(__file__).parent / "demo" / "bundle"
 MAX_SEED = 2**32 - 1
+_OTHER_PICTURE = "try another picture or provider"
 
 
 class UnfamiliarPictureWarning(UserWarning):
@@ -117,6 +121,7 @@ class Runtime:
         self.bundle = bundle
         self.allow_foreign = allow_foreign
         self._roles = RoleRunner(bundle, options)
+        self._synthesis = Synthesis(self._roles)
         self._domains: dict[str, TokenSet] = {}
         self._edits: dict[str, Direction] = {}
         self._prompts = PromptDomains(self._roles)
@@ -296,20 +301,12 @@ class Runtime:
         elif face is not None:
             raise UsageError("a face is chosen where none is looked for", hint="give align, too")
         prepared = np.concatenate([self._prepare(each) for each in pictures])
-        if self._roles.has("inverter"):
-            found = self._roles.run("inverter", image=prepared)
-            w_plus, first = found["w_plus"], None
-        else:
-            w_plus = self._roles.run("base_inverter", image=prepared)["w_plus"]
-            first, found = self._refine(prepared, w_plus)
-        tokens = neutral(len(prepared), self.table)
-        if "P" in found:
-            tokens = tokens._replace(P=found["P"], Q=found["Q"])
+        w_plus, detail, first = self._read(prepared)
         inversion = Inversion(
             runtime=self,
             single=single,
             w_plus_batch=w_plus,
-            tokens=tokens,
+            detail=detail,
             input_batch=prepared,
             first_batch=first,
             crops=[each if isinstance(each, FaceCrop) else None for each in pictures],
@@ -320,6 +317,15 @@ class Runtime:
             for message in filter(None, inversion.warnings):
                 warnings.warn(message, UnfamiliarPictureWarning, stacklevel=2)
         return inversion
+
+    def require_token_sets(self) -> None:
+        """Refuses a bundle whose inversions no token set can hold.
+
+        Raises:
+            IncompatibleError: They keep a feature map.
+        """
+        if self.manifest.inverter == FEATURE_ENCODER:
+            raise no_token_set()
 
     def restore(self, tokens: TokenSet | str | os.PathLike[str]) -> Inversion:
         """Brings back what ``Inversion.save_tokens`` kept, to be restyled without its picture.
@@ -340,7 +346,7 @@ class Runtime:
             runtime=self,
             single=True,
             w_plus_batch=tokens.w_plus[None].astype(np.float32),
-            tokens=mix([[(tokens, 1.0)]], self.table),
+            detail=TokenDetail(self._synthesis, self.table, mix([[(tokens, 1.0)]], self.table)),
         )
 
     def synth(
@@ -403,34 +409,33 @@ class Runtime:
         Raises:
             NumericsError: The result is not finite.
         """
-        outputs = self._draw(w_plus, neutral(len(w_plus), self.table) if tokens is None else tokens)
-        _require_finite("synthesis", outputs, ("image_float",), "use smaller strengths")
+        if tokens is None:
+            tokens = neutral(len(w_plus), self.table)
+        outputs = self._synthesis.whole(w_plus, tokens)
+        require_finite("synthesis", outputs, ("image_float",), "use smaller strengths")
         return outputs["image"], outputs["image_float"]
 
-    def _refine(
-        self, prepared: NDArray[np.uint8], w_plus: NDArray[np.float32]
-    ) -> tuple[NDArray[np.uint8], dict[str, Any]]:
-        """Draw the first inversion and look at both pictures; no tokens without a refiner."""
-        if not self._roles.has("refiner"):
-            return self.synthesize(w_plus)[0], {}
-        plain = neutral(len(w_plus), self.table)
-        drawn = self._draw(w_plus, plain, keep=("image_float",))
-        found = self._roles.run("refiner", image=prepared, first_inversion=drawn["image_float"])
-        _require_finite("refiner", found, ("P", "Q"), "try another picture or provider")
-        return drawn["image"], found
-
-    def _draw(
-        self, w_plus: NDArray[np.float32], tokens: PackedTokens, keep: Collection[str] = ()
-    ) -> dict[str, Any]:
-        # Run in the graph's own pieces, so that a sample of low rank pays for no other's.
-        step = self._roles.largest_batch("synthesis")
-        pieces = []
-        for start in range(0, len(w_plus), step):
-            rows = slice(start, start + step)
-            own = tokens if step >= len(w_plus) else take(tokens, rows)
-            inputs = {"w_plus": w_plus[rows], **own._asdict()}
-            pieces.append(self._roles.run("synthesis", keep=keep, **inputs))
-        return {name: _joined([piece[name] for piece in pieces]) for name in pieces[0]}
+    def _read(
+        self, prepared: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.float32], Detail, NDArray[np.uint8] | None]:
+        """Latents and detail of prepared pictures; the first inversion where it is drawn anyway."""
+        found = self._roles.run(self.manifest.inverter or "base_inverter", image=prepared)
+        w_plus, first = found["w_plus"], None
+        if "feature" in found:
+            require_finite("feature encoder", found, ("feature",), _OTHER_PICTURE)
+            detail = FeatureDetail(
+                self._roles, self._synthesis, self.table, w_plus, found["feature"]
+            )
+            return w_plus, detail, None
+        tokens = neutral(len(w_plus), self.table)
+        if self._roles.has("refiner"):
+            drawn = self._synthesis.whole(w_plus, tokens, keep=("image_float",))
+            first = drawn["image"]
+            found = self._roles.run("refiner", image=prepared, first_inversion=drawn["image_float"])
+            require_finite("refiner", found, ("P", "Q"), _OTHER_PICTURE)
+        if "P" in found:
+            tokens = tokens._replace(P=found["P"], Q=found["Q"])
+        return w_plus, TokenDetail(self._synthesis, self.table, tokens), first
 
     def mixes(self, domains: Any, count: int) -> list[Mix]:
         """One mix for each of ``count`` samples.
@@ -499,16 +504,5 @@ class Runtime:
     @property
     def _crop_size(self) -> int:
         """Side of the crop of a face: what the generator draws or the inverter reads, if larger."""
-        name = "inverter" if self._roles.has("inverter") else "base_inverter"
+        name = self.manifest.inverter or "base_inverter"
         return max(self.manifest.image.size, int(self._roles.input_shapes(name)["image"][1]))
-
-
-def _joined(pieces: list[Value]) -> Value:
-    if len(pieces) == 1:
-        return pieces[0]
-    return np.concatenate([as_array(piece) for piece in pieces])
-
-
-def _require_finite(role: str, outputs: dict[str, Any], names: Sequence[str], hint: str) -> None:
-    if not all(np.isfinite(outputs[name]).all() for name in names):
-        raise NumericsError(f"the {role} gave values that are not finite", hint=hint)
