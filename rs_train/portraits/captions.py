@@ -66,6 +66,11 @@ def expression(scene: Scene) -> str:
     return "serious" if scene["smile"] < 0.05 else "calm"
 
 
+def with_article(words: str) -> str:
+    """The words after "a" or "an"."""
+    return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
+
+
 def _listed(parts: list[str]) -> str:
     return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]
 
@@ -83,7 +88,7 @@ def caption(scene: Scene, domain: str = "photo") -> str:
     if parts:
         text += " with " + _listed(parts)
     garment = f"{cloth_colour(scene)} {_CLOTHES_WORDS[scene.clothes]}"
-    text += f", in {'an' if garment[0] in 'aeiou' else 'a'} {garment}"
+    text += f", in {with_article(garment)}"
     for extra in scene.extras:
         text += ", " + _EXTRA_WORDS[extra]
     return text

@@ -2,6 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,10 @@ from rs_train.perceptual.augment import Augmentation, augment
 from rs_train.perceptual.clip import Clip, ClipConfig
 from rs_train.perceptual.labelled import LabelledPortraits
 from rs_train.perceptual.metric import MetricConfig, MetricNetwork
-from rs_train.perceptual.templates import TEMPLATES, shortened
+from rs_train.perceptual.templates import TEMPLATES, fill_templates, shortened
+from rs_train.perceptual.tokenizer_file import train_tokenizer
+from rs_train.portraits.domains import DomainStyle, domain_style
+from rs_train.portraits.wordings import Wording, draw_wording
 from rs_train.schedule import scheduled_rate
 
 MAX_LOGIT_SCALE = 100.0
@@ -60,11 +64,25 @@ class JudgeTraining:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ClipTraining(JudgeTraining):
+    """Recipe of a CLIP.
+
+    Attributes:
+        vocabulary: Most entries of a tokenizer that is trained on the captions; 0 keeps the
+            model's own.
+        rewording: Share of the texts that tell the picture's look in other words than its caption.
+    """
+
+    vocabulary: int = 0
+    rewording: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class ClipRun:
     """Everything a CLIP training is configured by."""
 
     model: ClipConfig
-    training: JudgeTraining = field(default_factory=JudgeTraining)
+    training: ClipTraining = field(default_factory=ClipTraining)
     loop: LoopConfig
 
 
@@ -173,19 +191,23 @@ class JudgeTask(ABC):
 
 
 class ClipTask(JudgeTask):
-    """Contrastive training on captions, each read in a random template."""
+    """Contrastive training on captions and looks in other words, each in a random template."""
 
     def __init__(self, config: ClipRun, data: LabelledPortraits, out: Path) -> None:
         torch.manual_seed(config.loop.seed)
-        super().__init__(config, Clip(config.model), data, out)
+        names = data.labels.domains if config.training.rewording else ()
+        self._styles = [domain_style(name) for name in names]
+        model = config.model
+        if config.training.vocabulary:
+            texts = _all_texts(data.labels.captions, self._styles)
+            model = replace(model, tokenizer=train_tokenizer(texts, config.training.vocabulary))
+        super().__init__(replace(config, model=model), Clip(model), data, out)
 
     def losses(self, image: Tensor, index: Tensor) -> dict[str, Tensor]:
         """The symmetric contrastive loss."""
-        captions = [self._caption(i) for i in index.tolist()]
-        picks = torch.randint(len(TEMPLATES), (len(captions),)).tolist()
-        texts = [TEMPLATES[k].format(c) for k, c in zip(picks, captions, strict=True)]
-        numbers = {caption: n for n, caption in enumerate(dict.fromkeys(captions))}
-        group = torch.tensor([numbers[caption] for caption in captions], device=self.device)
+        drawn = [self._draw_text(i) for i in index.tolist()]
+        picks = torch.randint(len(TEMPLATES), (len(drawn),)).tolist()
+        texts = [TEMPLATES[k].format(w.text) for k, w in zip(picks, drawn, strict=True)]
         network = self.model.network
         with torch.no_grad():
             network.logit_scale.clamp_(max=math.log(MAX_LOGIT_SCALE))
@@ -193,31 +215,48 @@ class ClipTask(JudgeTask):
             self.model.embed_image(image),
             self.model.embed_text(texts),
             network.logit_scale.exp(),
-            group[:, None] == group[None, :],
+            self._is_true(drawn, index),
         )
         return {"contrastive": loss}
 
-    def _caption(self, index: int) -> str:
-        """The whole caption in half of the cases, else one of its shorter forms."""
-        caption = self.labels.captions[index]
+    def _draw_text(self, index: int) -> Wording:
+        """The look in other words; or the whole caption in half of the cases, or a shorter form."""
+        training, labels = self.config.training, self.labels
+        if training.rewording and torch.rand(()) < training.rewording:
+            rng = np.random.default_rng(int(torch.randint(1 << 31, ())))
+            return draw_wording(self._styles[labels.domain[index]], rng)
+        caption = labels.captions[index]
         choice = int(torch.randint(4, ()))
-        return caption if choice > 1 else shortened(caption)[choice]
+        return Wording(caption if choice > 1 else shortened(caption)[choice])
+
+    def _is_true(self, drawn: list[Wording], index: Tensor) -> Tensor:
+        """Bool [N, N]: whether text j (column) is true of picture i (row)."""
+        numbers = {wording.text: n for n, wording in enumerate(drawn)}
+        number = torch.tensor([numbers[wording.text] for wording in drawn])
+        true = number[:, None] == number[None, :]
+        if self._styles:
+            styles = [self._styles[domain] for domain in self.labels.domain[index].tolist()]
+            true |= torch.tensor([[w.suits(style) for w in drawn] for style in styles])
+        return true.to(self.device)
 
     def finish(self, run_dir: Path, record: dict[str, Any]) -> list[Path]:
-        """Write the judge; words it never saw are set to zero, so that they say nothing."""
-        seen = {
-            token
-            for full in set(self.labels.captions)
-            for caption in (full, *shortened(full))
-            for template in TEMPLATES
-            for token in self.model.tokenizer(template.format(caption)).flatten().tolist()
-        }
+        """Write the judge; entries that no text has are set to zero, so that they say nothing."""
+        texts = _all_texts(self.labels.captions, self._styles)
+        seen = torch.cat([self.model.tokenizer([text])[0] for text in texts]).unique()
         table = self.model.network.token_embedding.weight
         unseen = torch.ones(len(table), dtype=torch.bool)
-        unseen[list(seen)] = False
+        unseen[seen] = False
         with torch.no_grad():
             table[unseen.to(table.device)] = 0
         return super().finish(run_dir, record)
+
+
+def _all_texts(captions: Sequence[str], styles: Sequence[DomainStyle]) -> list[str]:
+    """All forms of the captions, many rewordings of the looks and the templates; always equal."""
+    texts = dict.fromkeys(form for full in captions for form in (full, *shortened(full)))
+    rng = np.random.default_rng(0)
+    wordings = [draw_wording(style, rng).text for style in styles for _ in range(30)]
+    return [*texts, *wordings, *fill_templates("")]
 
 
 class ArcFaceTask(JudgeTask):

@@ -18,6 +18,7 @@ from rs_train.tasks.judge import (
     ArcFaceTask,
     ClipRun,
     ClipTask,
+    ClipTraining,
     JudgeTask,
     JudgeTraining,
     MetricRun,
@@ -46,7 +47,8 @@ def test_clip_finds_the_caption_of_each_picture(data: LabelledPortraits, tmp_pat
         text_heads=1,
         context_length=24,
     )
-    training, loop = replace(TRAINING, lr=0.003), replace(LOOP, steps=100)
+    training = ClipTraining(lr=0.003, warmup=5, precision="fp32")
+    loop = replace(LOOP, steps=100)
     task = ClipTask(ClipRun(model=model, training=training, loop=loop), data, tmp_path / "c")
     trained = train(task, data, tmp_path)
     captions = sorted(set(data.labels.captions))
