@@ -21,7 +21,7 @@ _ALL_CORES = ("--workers", "0")
 
 def stages() -> list[Stage]:
     """The recipe."""
-    return [*_renders(), *_networks(), *_domains(), *_edits(), *_tables()]
+    return [*_renders(), *_networks(), *_domains(), *_features(), *_edits(), *_tables()]
 
 
 def _render(folder: str, count: int, seed: int, *options: str) -> Stage:
@@ -62,12 +62,18 @@ def _folders(prefix: str, *names: str) -> tuple[str, ...]:
     return tuple(part for name in names for part in ("--data", f"data/{prefix}-{name}"))
 
 
+_INVERTER = "inverter --generator models/generator.safetensors --judge models/arcface.safetensors"
+_PHOTOS = (
+    "--data",
+    "data/photo=0.7",
+    "--data",
+    "data/extras=0.3",
+    "--validation",
+    "data/validation",
+)
+
+
 def _networks() -> list[Stage]:
-    inverter = (
-        "inverter --generator models/generator.safetensors --judge models/arcface.safetensors"
-    )
-    data = ("--data", "data/photo=0.7", "--data", "data/extras=0.3")
-    data = (*data, "--validation", "data/validation")
     base = ("--base", "models/base_inverter.safetensors")
     going_on = ("--init", "models/base_inverter.safetensors", "--preset", "demo_control")
     return [
@@ -81,10 +87,10 @@ def _networks() -> list[Stage]:
             *("--validation", "data/heads-held-out"),
         ),
         _train("generator", "generator --data data/photo"),
-        _train("base_inverter", f"{inverter} --model style_transformer", *data),
-        _train("refiner", f"{inverter} --model two_stage", *base, *data),
+        _train("base_inverter", f"{_INVERTER} --model style_transformer", *_PHOTOS),
+        _train("refiner", f"{_INVERTER} --model two_stage", *base, *_PHOTOS),
         # The base trained on for the refiner's budget: what more of the same would have given.
-        _train("control", f"{inverter} --model style_transformer", *going_on, *data),
+        _train("control", f"{_INVERTER} --model style_transformer", *going_on, *_PHOTOS),
     ]
 
 
@@ -113,6 +119,17 @@ def _domains() -> list[Stage]:
             _domain(name, "text-only", *text, *pairs),
         ]
     return result
+
+
+def _features() -> list[Stage]:
+    trunk = ("--weights", "trunk=models/base_inverter.safetensors")
+    base = ("--base", "models/feature_encoder.safetensors")
+    kinds = ("domains", "ceilings", "text-only")
+    domains = (part for kind in kinds for part in ("--domain", f"models/{kind}"))
+    return [
+        _train("feature_encoder", f"{_INVERTER} --model feature_style", *trunk, *_PHOTOS),
+        _train("feature_shift", f"{_INVERTER} --model feature_shift", *base, *domains, *_PHOTOS),
+    ]
 
 
 def _edits() -> list[Stage]:

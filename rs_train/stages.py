@@ -38,7 +38,10 @@ class Stage:
 
     def reads(self, path: str) -> bool:
         """Whether a file or folder, or the folder that holds it, is among the stage's inputs."""
-        others = [arg.partition("=")[0] for arg in self.argv if arg != self.out]
+        arguments = [arg for arg in self.argv if arg != self.out]
+        others = [
+            part for arg in arguments for part in arg.split("=")
+        ]  # of NAME=FILE, FOLDER=SHARE
         return any(arg == path or path.startswith(f"{arg}/") for arg in others)
 
 

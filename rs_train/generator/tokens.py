@@ -84,6 +84,17 @@ def pack_each(sets: Sequence[TokenSet], table: LayerTable) -> PackedTokens:
     return _mixed([[(one, 1.0)] for one in sets], table)
 
 
+def at_strength(tokens: PackedTokens, strength: Tensor) -> PackedTokens:
+    """Weaken each row's change by its strength [N]; 1 is as it is, 0 plain StyleGAN2."""
+    share = strength[:, None]
+    P, style_offset, modulation = tokens.P, tokens.style_offset, tokens.modulation
+    return tokens._replace(
+        P=None if P is None else P * share[..., None],
+        style_offset=None if style_offset is None else style_offset * share,
+        modulation=None if modulation is None else 1 + (modulation - 1) * share,
+    )
+
+
 def _mixed(rows: Sequence[Sequence[tuple[TokenSet, float]]], table: LayerTable) -> PackedTokens:
     from rs_runtime.mixing import mix  # the runtime owns the composition rule
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from rs_runtime.contracts.errors import IncompatibleError, UsageError
 from rs_train.data import ImageFolder
 from rs_train.generator import Generator, PackedTokens
+from rs_train.generator.tokens import at_strength
 from rs_train.grids import grid, to_pixels
 from rs_train.inverters.build import build
 from rs_train.inverters.feature_style import FeatureStyle, FeatureStyleEncoder, draw
@@ -80,7 +81,7 @@ class FeatureShiftTask(InverterTask):
         """Image losses of the photo without a domain, and of a drawn head in a domain."""
         found = self.encode(photo)
         losses = self.image_losses(self._draw(found), photo)
-        domain = self._domains(torch.randint(self._count, (len(photo),), device=self.device))
+        domain = self._drawn_domains(len(photo))
         source, wanted = self._pairs(found.w_plus, domain)
         adapted = self.image_losses(self._draw(self.encode(source), domain), wanted)
         training = self.config.training
@@ -113,6 +114,12 @@ class FeatureShiftTask(InverterTask):
     def _domains(self, index: Tensor) -> PackedTokens:
         index = index.to(self.device)
         return PackedTokens(*(None if part is None else part[index] for part in self.domains))
+
+    def _drawn_domains(self, count: int) -> PackedTokens:
+        least = self.config.training.strength
+        strength = least + (1 - least) * torch.rand(count, device=self.device)
+        index = torch.randint(self._count, (count,), device=self.device)
+        return at_strength(self._domains(index), strength)
 
     def _draw(self, found: FeatureStyle, domain: PackedTokens | None = None) -> Tensor:
         split = self.model.config.layer

@@ -57,6 +57,7 @@ class InverterTraining:
         ramp: Feature-Style-Encoder: steps in which its feature replaces the generator's own.
         l2_on_photos: Feature-Style-Encoder: the squared error counts photos, not only samples.
         domain: FeatureShift: weight of the image losses in the domains, together.
+        strength: FeatureShift: least strength of a domain, drawn evenly up to 1.
         train_mapping: Base inverter: let the mapping that makes the queries learn as well.
         precision: "bf16" for autocast, or "fp32".
         validate_every: Steps between measurements on the validation photos; 0 for none.
@@ -85,6 +86,7 @@ class InverterTraining:
     ramp: NotNegative = 0
     l2_on_photos: bool = True
     domain: float = 0.0
+    strength: float = 1.0
     train_mapping: bool = False
     precision: Precision = "bf16"
     validate_every: int = 0
