@@ -57,6 +57,8 @@ def fixed_cases(roles: dict[str, RoleGraph], generator: Generator) -> dict[str, 
     if "landmarks" in roles:
         photos = [_photo(heads[0]), np.concatenate([np.zeros_like(heads[0]), heads[1]])]
         cases["landmarks"] = [{"photo": photo} for photo in photos]
+    if "text" in roles:
+        cases |= _prompt_cases(roles, inverter["image"])
     if "refiner" in roles:
         refiner = {
             "image": inverter["image"],
@@ -66,6 +68,15 @@ def fixed_cases(roles: dict[str, RoleGraph], generator: Generator) -> dict[str, 
         cases["synthesis"].insert(1, first | roles["refiner"].reference(refiner))
     cases["synthesis"].insert(0, _first(cases["synthesis"][-1]))
     return cases
+
+
+def _prompt_cases(roles: dict[str, RoleGraph], image: np.ndarray) -> dict[str, list[Arrays]]:
+    """Cases of the roles that make domains of texts and pictures."""
+    tokens = {name: value.numpy() for name, value in roles["text"].example.items()}
+    given = {"text": tokens, "vision": {"image": image}}
+    found = [roles[name].reference(inputs)["embedding"] for name, inputs in given.items()]
+    given["hypernetwork"] = {"embedding": np.concatenate(found)}
+    return {name: [_first(inputs), inputs] for name, inputs in given.items()}
 
 
 def _random_tokens(table: LayerTable, w_plus: np.ndarray, rng: np.random.Generator) -> Arrays:

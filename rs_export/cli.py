@@ -1,6 +1,7 @@
 """The command rs-export. Importing this module needs neither PyTorch nor ONNX."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -32,6 +33,11 @@ DEFAULT_OUT = Path("bundle")
     help="A .tokens file to put into the bundle beside the folder's; repeats.",
 )
 @click.option(
+    "--clip",
+    metavar="FILE|open_clip:NAME:TAG",
+    help="CLIP that hypernetwork.safetensors reads.  [default: the folder's prompt_clip]",
+)
+@click.option(
     "--out",
     type=click.Path(path_type=Path),
     default=DEFAULT_OUT,
@@ -55,6 +61,7 @@ def command(
     fp16: bool,
     checkpoints: tuple[Path, ...],
     domains: tuple[Path, ...],
+    clip: str | None,
     out: Path,
     target: str | None,
     engine: bool,
@@ -71,7 +78,8 @@ def command(
 
         require_tensorrt()
     if bundle is None:
-        _export(model, fp16, checkpoints, domains, out, target or ("all" if engine else "cpu"))
+        named = {"checkpoints": checkpoints, "domains": domains, "clip": clip}
+        _export(model, fp16, named, out, target or ("all" if engine else "cpu"))
     if engine:
         _build_engines(bundle or out)
 
@@ -87,21 +95,14 @@ def _check_together(
         raise click.UsageError("--engine is for --target gpu or all.")
 
 
-def _export(
-    model: str,
-    fp16: bool,
-    checkpoints: tuple[Path, ...],
-    domains: tuple[Path, ...],
-    out: Path,
-    target: str,
-) -> None:
+def _export(model: str, fp16: bool, named: Mapping[str, Any], out: Path, target: str) -> None:
     _check_out(out)
     _progress("loading the checkpoints")
     from rs_export.export import export_model
     from rs_export.pack import pack
     from rs_export.sources import find_sources, load_parts
 
-    sources = find_sources(model, checkpoints, domains)
+    sources = find_sources(model, **named)
     parts = load_parts(sources)
     if sources.reconstruction is None and model != "generator":
         _progress("no reconstruction.json: the bundle will not warn of unknown kinds of picture")

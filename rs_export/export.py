@@ -36,6 +36,7 @@ from rs_export.parity import (
 from rs_export.plugin_bodies import DOMAIN, FORM
 from rs_export.portable import finish, for_one
 from rs_export.precision import has_large_constants, store_fp16
+from rs_export.prompt_part import prompt_roles
 from rs_export.ranges import Ranges, measure, range_cases
 from rs_export.sources import Parts
 from rs_export.tensorrt_graph import plugin_graph
@@ -49,7 +50,7 @@ from rs_export.variants import (
 )
 from rs_runtime.contracts.manifest import Role
 from rs_runtime.engines.onnxruntime_engine import OnnxRuntimeEngine
-from rs_runtime.roles import choose_variant
+from rs_runtime.roles import HOST_ROLES, choose_variant
 
 Target = Literal["cpu", "gpu", "all"]
 
@@ -111,6 +112,9 @@ def role_graphs(parts: Parts) -> dict[str, RoleGraph]:
     landmarks = parts.others.get("landmarks")
     if landmarks is not None:
         roles.append(landmarks_role(landmarks))
+    if parts.prompt is not None:
+        size = next(role.size for role in roles if isinstance(role, PreprocessRole))
+        roles += prompt_roles(parts.prompt, size)
     return {role.name: role for role in roles}
 
 
@@ -183,7 +187,7 @@ def _export_role(
         files,
         cases,
         bf16=has_large_constants(flat),
-        tensorrt=order.target != "cpu",
+        tensorrt=order.target != "cpu" and role.name not in HOST_ROLES,
         progress=progress,
     )
     parity |= {label(variant): {"outputs": numbers} for variant, numbers in proven.items()}

@@ -9,6 +9,8 @@ MODELS = {
 }
 # Parts that a model which inverts pictures may have beside these.
 OPTIONAL = ("landmarks",)
+# Likewise, both or none: a CLIP, and the network that makes domains of its embeddings.
+PROMPT = ("prompt_clip", "hypernetwork")
 # The part that a checkpoint is, by its kind.
 PART_OF_KIND = {
     "generator": "generator",
@@ -18,6 +20,8 @@ PART_OF_KIND = {
     "one_stage": "inverter",
     "refiner": "refiner",
     "landmarks": "landmarks",
+    "clip": "prompt_clip",
+    "hypernetwork": "hypernetwork",
 }
 # Why models that are trained here to be compared have no part.
 NOT_EXPORTED = {

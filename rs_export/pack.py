@@ -11,6 +11,7 @@ import numpy as np
 
 from rs_export.compare import TOLERANCES
 from rs_export.export import Exported, ExportedModel
+from rs_export.prompt_part import prompt_files
 from rs_export.sources import Parts, Sources
 from rs_export.trace import OPSET
 from rs_export.variants import label
@@ -53,6 +54,8 @@ def pack(
     licences = {part: record["licence"] for part, record in parts.records.items()}
     domains = _domains(parts, contents, licences)
     _add_edits(parts, contents, licences)
+    if parts.prompt is not None:
+        contents |= prompt_files(parts.prompt)
     proofs: dict[str, Any] = {name: role.parity for name, role in exported.roles.items()}
     if exported.flow:
         proofs["inversion"] = exported.flow

@@ -7,7 +7,8 @@ from typing import Any
 
 from torch import nn
 
-from rs_export.models import MODELS, NOT_EXPORTED, OPTIONAL, PART_OF_KIND
+from rs_export.models import MODELS, NOT_EXPORTED, OPTIONAL, PART_OF_KIND, PROMPT
+from rs_export.prompt_part import PromptPart, PromptSources, load_prompt_part
 from rs_runtime.contracts.directions import (
     MAX_DIRECTION_FILE_BYTES,
     Direction,
@@ -41,6 +42,7 @@ class Sources:
         domains: Token sets to ship.
         edits: Directions to ship.
         reconstruction: How well held-out pictures are reconstructed, as the manifest wants it.
+        prompt: What makes domains of texts and pictures.
     """
 
     model: str
@@ -48,6 +50,7 @@ class Sources:
     domains: tuple[Path, ...]
     edits: tuple[Path, ...]
     reconstruction: dict[str, Any] | None
+    prompt: PromptSources | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,7 @@ class Parts:
         records: {"sha256", "kind", "licence"} by part.
         domains: By name.
         edits: By name.
+        prompt: What makes domains of texts and pictures.
     """
 
     generator: Generator
@@ -83,6 +87,7 @@ class Parts:
     records: dict[str, dict[str, str]]
     domains: dict[str, Domain]
     edits: dict[str, Edit]
+    prompt: PromptPart | None = None
 
     @property
     def image_rank(self) -> int:
@@ -97,7 +102,10 @@ class Parts:
 
 
 def find_sources(
-    model: str, checkpoints: Sequence[Path] = (), domains: Sequence[Path] = ()
+    model: str,
+    checkpoints: Sequence[Path] = (),
+    domains: Sequence[Path] = (),
+    clip: str | None = None,
 ) -> Sources:
     """Find the files of a model.
 
@@ -106,6 +114,7 @@ def find_sources(
         checkpoints: Checkpoints, or folders with `<part>.safetensors`, `domains/*.tokens`,
             `edits/*.direction` and `reconstruction.json`; later ones win. Empty for the demo's.
         domains: Token sets beside those of the folders.
+        clip: The hypernetwork's CLIP instead of the folders', see `PromptSources`.
 
     Raises:
         UsageError: A part is missing or a path does not exist.
@@ -117,7 +126,7 @@ def find_sources(
             expected=f"{MODELS[model][0]}.safetensors and the like in rs_train/demo",
             hint="train them with: rs-train demo, or name your own with --checkpoint",
         )
-    wanted = MODELS[model] if model == "generator" else (*MODELS[model], *OPTIONAL)
+    wanted = MODELS[model] if model == "generator" else (*MODELS[model], *OPTIONAL, *PROMPT)
     found: dict[str, Path] = {}
     sets: list[Path] = []
     edits: list[Path] = []
@@ -142,7 +151,8 @@ def find_sources(
             hint=f"add --checkpoint {missing[0]}.safetensors, or train it with rs-train",
         )
     kept = {part: found[part] for part in wanted if part in found}
-    return Sources(model, kept, (*sets, *domains), tuple(edits), reconstruction)
+    prompt = _prompt_sources(kept, clip)
+    return Sources(model, kept, (*sets, *domains), tuple(edits), reconstruction, prompt)
 
 
 def load_parts(sources: Sources) -> Parts:
@@ -169,7 +179,32 @@ def load_parts(sources: Sources) -> Parts:
     for part, network in models.items():
         _check_fits(part, sources.checkpoints[part], network, generator)
     domains = _load_domains(sources.domains, generator)
-    return Parts(generator, models, records, domains, _load_edits(sources.edits, generator))
+    edits = _load_edits(sources.edits, generator)
+    prompt = None
+    if sources.prompt is not None:
+        prompt = load_prompt_part(sources.prompt, generator)
+        records |= prompt.records
+    return Parts(generator, models, records, domains, edits, prompt)
+
+
+def _prompt_sources(kept: dict[str, Path], clip: str | None) -> PromptSources | None:
+    """Take both networks out of the parts; a CLIP alone makes no domains and is left out."""
+    own, hypernetwork = (kept.pop(part, None) for part in PROMPT)
+    if hypernetwork is None:
+        if clip is not None:
+            raise UsageError(
+                "a CLIP is read by a hypernetwork, and there is none",
+                expected="hypernetwork.safetensors among the checkpoints",
+                hint="train it with rs-train hypernetwork, or leave --clip out",
+            )
+        return None
+    if clip is None and own is None:
+        raise UsageError(
+            f"{hypernetwork}: no checkpoint for the CLIP that it reads",
+            expected="prompt_clip.safetensors beside it",
+            hint="add --clip FILE or --clip open_clip:NAME:TAG, the one that it was trained with",
+        )
+    return PromptSources(clip or str(own), hypernetwork)
 
 
 def _load_domains(paths: Sequence[Path], generator: Generator) -> dict[str, Domain]:
