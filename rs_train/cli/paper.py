@@ -11,6 +11,9 @@ _TABLES = {
     "table4": "Ablations of the two-stage model.",
     "table5": "Base inverters of the two-stage model.",
     "figure3": "Singular values of dynamic kernels.",
+    "encoders1": "Encoders in text-guided domains: quality and diversity.",
+    "encoders2": "Encoders in picture-guided domains: quality and diversity.",
+    "encoders3": "Encoders: reconstruction, and closeness to domains.",
 }
 _path = click.Path(path_type=Path)
 

@@ -63,16 +63,26 @@ def identity_similarity(network: IdentityNetwork, a: Tensor, b: Tensor) -> Tenso
     return (network.identity(a) * network.identity(b)).sum(dim=1)
 
 
-def background_error(a: Tensor, b: Tensor, background: Tensor) -> Tensor:
-    """Per-pair mean squared error [N] over the background alone, on the scale [-1, 1].
+def masked_error(a: Tensor, b: Tensor, mask: Tensor) -> Tensor:
+    """Per-pair mean squared error [N] over a part of the picture, on the scale [-1, 1].
 
     Args:
         a: Pictures [N, 3, H, W].
         b: Pictures, same shape.
-        background: Mask [N, 1, H, W] in [0, 1], 1 where there is no person.
+        mask: [N, 1, H, W] in [0, 1], 1 within the part.
 
     Returns:
-        [N]; a picture without background counts zero.
+        [N]; a picture without the part counts zero.
     """
-    area = background.sum(dim=(1, 2, 3)).clamp(min=1e-8) * a.shape[1]
-    return ((a - b).square() * background).sum(dim=(1, 2, 3)) / area
+    area = mask.sum(dim=(1, 2, 3)).clamp(min=1e-8) * a.shape[1]
+    return ((a - b).square() * mask).sum(dim=(1, 2, 3)) / area
+
+
+def mean_pairwise_distance(embeddings: Tensor) -> Tensor:
+    """Mean of 1 - cosine over the pairs of embeddings [N, D]; scalar.
+
+    The diversity of HyperDomainNet (Alanov et al. 2022, section 5), there on CLIP's embeddings.
+    """
+    unit = torch.nn.functional.normalize(embeddings.float(), dim=1)
+    count = len(unit)
+    return 1 - ((unit @ unit.T).sum() - count) / (count * (count - 1))

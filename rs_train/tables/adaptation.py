@@ -103,7 +103,7 @@ def adaptation_rows(
                 guide=way.guide if way else "",
                 trained=trained_numbers(way.result, heads.generator) if way else 0,
                 seconds=way.seconds if way else 0.0,
-                text=_text_similarity(heads.clip, image, prompt),
+                text=text_similarity(heads.clip, image, prompt),
                 measured=measure(
                     heads.metric, image, truth.image, heads.photos.image, truth.background
                 ),
@@ -180,7 +180,7 @@ def _restyled(heads: Heads, result: TokenSet | Generator) -> Tensor:
 
 
 @torch.no_grad()
-def _text_similarity(clip: ClipGuide, image: Tensor, prompt: str) -> float:
+def text_similarity(clip: ClipGuide, image: Tensor, prompt: str) -> float:
     text = clip.embed_prompt(prompt).mean(dim=0)
     text = text / text.norm()
     return float(torch.cat([clip.embed_image(part) @ text for part in image.split(BATCH)]).mean())

@@ -1,6 +1,7 @@
 """Held-out portraits, rendered by seed into a folder that is reused."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ from torch import Tensor
 from rs_train.data import ImageFolder
 from rs_train.portraits.folder import RenderSettings, render_folder
 
+PARTS = ("hair", "eyes")
+
 
 @dataclass(frozen=True)
 class HeldOut:
@@ -18,10 +21,12 @@ class HeldOut:
     Attributes:
         image: [N, 3, S, S] in [-1, 1].
         background: [N, 1, S, S], 1 where there is no person.
+        parts: Masks of parts of the person by name (`PARTS`), same shape; of a render all.
     """
 
     image: Tensor
     background: Tensor
+    parts: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 def render_held_out(
@@ -40,10 +45,12 @@ def render_held_out(
         pass
     pictures = ImageFolder(folder, size)
     image = pictures.images(range(count))
-    masks = [_background(folder / "masks" / f"{path.stem}.npz") for path in pictures.paths]
-    return HeldOut(image, torch.from_numpy(np.stack(masks))[:, None])
+    masks = [_masks(folder / "masks" / f"{path.stem}.npz") for path in pictures.paths]
+    background, *parts = torch.from_numpy(np.stack(masks, axis=1))[:, :, None]
+    return HeldOut(image, background, dict(zip(PARTS, parts, strict=True)))
 
 
-def _background(path: Path) -> np.ndarray:
+def _masks(path: Path) -> np.ndarray:
+    """Masks of the background and `PARTS`, float32 [3, S, S]."""
     with np.load(path) as masks:
-        return masks["background"].astype(np.float32)
+        return np.stack([masks[name] for name in ("background", *PARTS)]).astype(np.float32)

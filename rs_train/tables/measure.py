@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from rs_train.metrics.distances import (
-    background_error,
     feature_distance,
     identity_similarity,
+    masked_error,
     mean_squared_error,
 )
 from rs_train.metrics.frechet import frechet_embedding_distance, kernel_distance
@@ -79,7 +79,7 @@ def measure(
         identity=float(
             mean_of(lambda a, b: identity_similarity(network, a, b), images, person).mean()
         ),
-        background=float(mean_of(background_error, images, truth, background).mean()),
+        background=float(mean_of(masked_error, images, truth, background).mean()),
         frechet=frechet_embedding_distance(embedded, wanted),
         kernel=kernel_distance(embedded, wanted),
     )

@@ -15,7 +15,7 @@ from rs_train.checkpoint import load_model
 from rs_train.demo_recipe import stages as demo_stages
 from rs_train.domains.codes import invert
 from rs_train.stages import Stage
-from rs_train.tables import kernels, recipe
+from rs_train.tables import encoders_pages, kernels, recipe
 from rs_train.tables.adaptation import (
     AdaptationRow,
     Heads,
@@ -376,5 +376,17 @@ TABLES = {
             "table no diversity loss",
         ),
         _spectra,
+    ),
+    "encoders1": Table(
+        (*encoders_pages.STAGES, *encoders_pages.TEXT_STAGES),
+        lambda own: encoders_pages.quality(own, encoders_pages.TEXT_GUIDED, "text"),
+    ),
+    "encoders2": Table(
+        (*encoders_pages.STAGES, *encoders_pages.PICTURE_STAGES),
+        lambda own: encoders_pages.quality(own, encoders_pages.PICTURE_GUIDED, "picture"),
+    ),
+    "encoders3": Table(
+        (*encoders_pages.STAGES, *encoders_pages.TEXT_STAGES, *encoders_pages.PICTURE_STAGES),
+        encoders_pages.reconstruction,
     ),
 }

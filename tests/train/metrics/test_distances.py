@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from rs_train.metrics.distances import (
-    background_error,
     feature_distance,
     identity_similarity,
+    masked_error,
     mean_squared_error,
 )
 from rs_train.perceptual.metric import MetricConfig, MetricNetwork
@@ -46,12 +46,12 @@ def test_feature_distance_equals_loops_over_positions() -> None:
     assert feature_distance(Fixed(), a, b).tolist() == pytest.approx(expected, rel=1e-5)
 
 
-def test_background_error_sees_the_background_alone() -> None:
+def test_masked_error_sees_the_mask_alone() -> None:
     a = torch.zeros(1, 3, 4, 4)
     b = a.clone()
     mask = torch.zeros(1, 1, 4, 4)
     mask[..., :2] = 1
     b[..., 2:] = 1  # the person differs
-    assert background_error(a, b, mask).item() == 0
+    assert masked_error(a, b, mask).item() == 0
     b[..., :2] = 0.5
-    assert background_error(a, b, mask).item() == pytest.approx(0.25)
+    assert masked_error(a, b, mask).item() == pytest.approx(0.25)
