@@ -12,16 +12,39 @@ from rs_train.portraits.captions import with_article
 from rs_train.portraits.domains import DomainStyle
 
 _SUBJECTS: Final = ("person", "person", "face", "head", "man", "woman")
-_NOUNS: Final = {
-    "": ("picture", "image", "portrait", "artwork"),
-    "drawn": ("drawing", "sketch"),
-    "painted": ("painting",),
-    "smooth": ("smooth picture", "smooth image", "smooth rendering", "clean digital picture"),
-    "hatching": ("hatched drawing", "hatched sketch", "cross-hatched drawing"),
-    "strokes": ("oil painting", "oil painting", "painting with brush strokes", "oil portrait"),
-    "chalk": ("chalk drawing", "chalk drawing", "chalk sketch", "crayon drawing"),
-    "washes": ("watercolour painting", "watercolour", "watercolour sketch"),
-}
+# What a work may be called, and the parts of a look for which that is true.
+_NOUNS: Final[tuple[tuple[str, Mapping[str, tuple[str, ...]]], ...]] = (
+    ("picture", {}),
+    ("portrait", {}),
+    *((noun, {"medium": ("smooth",)}) for noun in ("smooth picture", "smooth image", "rendering")),
+    ("hatched drawing", {"medium": ("hatching",)}),
+    ("hatched sketch", {"medium": ("hatching",)}),
+    ("cross-hatched drawing", {"medium": ("hatching",)}),
+    ("oil painting", {"medium": ("strokes",)}),
+    ("oil portrait", {"medium": ("strokes",)}),
+    ("painting with brush strokes", {"medium": ("strokes",)}),
+    ("chalk drawing", {"medium": ("chalk",)}),
+    ("chalk sketch", {"medium": ("chalk",)}),
+    ("crayon drawing", {"medium": ("chalk",)}),
+    ("watercolour", {"medium": ("washes",)}),
+    ("watercolour painting", {"medium": ("washes",)}),
+    ("watercolour sketch", {"medium": ("washes",)}),
+    ("drawing", {"medium": ("hatching", "chalk")}),
+    ("sketch", {"medium": ("hatching", "chalk")}),
+    ("painting", {"medium": ("strokes", "washes")}),
+    ("charcoal drawing", {"medium": ("hatching", "chalk"), "palette": ("charcoal",)}),
+    ("charcoal sketch", {"medium": ("hatching", "chalk"), "palette": ("charcoal",)}),
+    ("pencil drawing", {"medium": ("hatching",), "palette": ("graphite",)}),
+    ("pencil sketch", {"medium": ("hatching",), "palette": ("graphite",)}),
+    ("pastel drawing", {"medium": ("chalk",), "palette": ("light",)}),
+    ("ink drawing", {"medium": ("smooth", "hatching"), "palette": ("ink",), "line": ("ink",)}),
+    ("cartoon", {"medium": ("smooth",), "light": ("banded",), "line": ("ink",)}),
+    ("comic", {"medium": ("smooth",), "light": ("banded",), "line": ("ink",)}),
+    ("pop art print", {"medium": ("smooth",), "palette": ("pop",)}),
+    ("photo", {"medium": ("smooth",), "palette": ("natural",), "line": ("none",)}),
+    ("photograph", {"medium": ("smooth",), "palette": ("natural",), "line": ("none",)}),
+    ("sepia photograph", {"medium": ("smooth",), "palette": ("sepia",), "line": ("none",)}),
+)
 _MADE: Final = {
     "smooth": ("rendered smoothly", "in smooth shading"),
     "hatching": ("drawn with hatching", "in hatching", "hatched"),
@@ -64,10 +87,8 @@ _LIGHTING: Final = {
     "dramatic": ("under dramatic light", "in dramatic light", "dramatically lit"),
 }
 _CLAUSES: Final = {"medium": _MADE, "palette": _TONES, "line": _OUTLINES, "light": _LIGHTING}
-# Words for several media at once.
-_FAMILIES: Final = {"drawn": ("hatching", "chalk"), "painted": ("strokes", "washes")}
 _AMERICAN: Final = (("colour", "color"), ("grey", "gray"))
-_NAMED: Final = {"medium": 0.75, "palette": 0.7, "line": 0.55, "light": 0.55}  # how often each is
+_NAMED: Final = {"medium": 0.3, "palette": 0.7, "line": 0.55, "light": 0.55}  # how often each is
 
 
 @dataclass(frozen=True)
@@ -92,36 +113,24 @@ class Wording:
 def draw_wording(style: DomainStyle, rng: np.random.Generator) -> Wording:
     """Draw a true text about a look: its phrase, or synonyms in another order with gaps."""
     subject = with_article(_pick(_SUBJECTS, rng))
-    named = [part for part, share in _NAMED.items() if rng.random() < share]
-    if not named or rng.random() < 0.25:
-        whole = {part: (getattr(style, part),) for part in _NAMED}
+    if rng.random() < 0.25:
+        whole = {part: (getattr(style, part),) for part in _CLAUSES}
         return Wording(f"{style.phrase} of {subject}", whole)
+    named = [part for part, share in _NAMED.items() if rng.random() < share]
     parts = {part: (getattr(style, part),) for part in named}
-    clauses = {p: _pick(_CLAUSES[p][getattr(style, p)], rng) for p in named}
-    if "medium" in named and rng.random() < 0.3:  # "a face drawn in chalk"
+    clauses = {part: _pick(_CLAUSES[part][getattr(style, part)], rng) for part in named}
+    if "medium" in named:  # "a face drawn in chalk"
         words = [subject, *rng.permutation(list(clauses.values()))]
         return Wording(_spelt(" ".join(words), rng), parts)
-    clauses.pop("medium", None)
-    noun, media = _draw_noun(style.medium, "medium" in named, rng)
-    if "palette" in named and rng.random() < 0.5:
+    true = [entry for entry in _NOUNS if Wording(*entry).suits(style)]
+    noun, implied = true[rng.integers(len(true))]
+    if "palette" in named and "palette" not in implied and rng.random() < 0.5:
         noun = f"{_pick(_ADJECTIVES[style.palette], rng)} {noun}"
         del clauses["palette"]
     words = [with_article(noun), *rng.permutation(list(clauses.values()))]
     if rng.random() < 0.7:
         words.insert(1 if rng.random() < 0.6 else len(words), f"of {subject}")
-    return Wording(_spelt(" ".join(words), rng), parts | media)
-
-
-def _draw_noun(
-    medium: str, is_named: bool, rng: np.random.Generator
-) -> tuple[str, dict[str, tuple[str, ...]]]:
-    """Draw what a work is called, and what the word tells of its medium beyond `is_named`."""
-    if is_named:
-        return _pick(_NOUNS[medium], rng), {}
-    for family, media in _FAMILIES.items():
-        if medium in media and rng.random() < 0.5:
-            return _pick(_NOUNS[family], rng), {"medium": media}
-    return _pick(_NOUNS[""], rng), {}
+    return Wording(_spelt(" ".join(words), rng), {**implied, **parts})
 
 
 def _pick(words: Sequence[str], rng: np.random.Generator) -> str:
