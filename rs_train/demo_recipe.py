@@ -38,6 +38,7 @@ def _renders() -> list[Stage]:
         _render("validation", 200, 8),
         *(_render(f"looks-{look}", 600, 3, "--domain", look) for look in _LOOKS),
         _render("looks-extras", 600, 33, "--extras"),
+        _render("looks-any", 12_000, 13, "--domain", "any", *_ALL_CORES),
         *(
             _render(f"metric-{look}", 480, 5, "--people", "160", "--domain", look)
             for look in _LOOKS
@@ -79,6 +80,7 @@ def _networks() -> list[Stage]:
     return [
         _train("arcface", "judge arcface --data data/people"),
         _train("clip", "judge clip", *_folders("looks", *_LOOKS, "extras")),
+        _train("prompt_clip", "judge clip --preset demo_prompt_clip --data data/looks-any"),
         _train("metric", "judge metric", *_folders("metric", *_LOOKS, "extras")),
         _train(
             "landmarks",
