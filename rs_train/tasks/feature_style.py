@@ -20,7 +20,8 @@ class FeatureStyleTask(BaseInverterTask):
 
     Half of a batch are samples of the generator (`training.generated`). The input of convolution K
     goes from the generator's own to the encoder's within `training.ramp` steps; a small loss keeps
-    both close. The published training does not regress the samples' w; short ones need it.
+    both close. The published training neither regresses the samples' w nor draws the styles alone;
+    in short ones the styles are neglected otherwise, and with them all that domains change.
     """
 
     model_name = "feature_style"
@@ -78,4 +79,15 @@ class FeatureStyleTask(BaseInverterTask):
             losses["l2"] = l2_loss(drawn[count:], sample)
         if w_true is not None:
             losses["latent"] = l2_loss(found.w_plus[count:], w_true)
+        if training.styles:
+            losses["styles"] = self._styles_loss(
+                own[:count], rgb[:count], found.w_plus[:count], photo
+            )
         return losses | {"feature": l2_loss(found.feature, own.detach())}
+
+    def _styles_loss(self, own: Tensor, rgb: Tensor, w_plus: Tensor, photo: Tensor) -> Tensor:
+        """Image losses, weighted and added up, of the photos as their styles alone give them."""
+        split, training = self.model.config.layer, self.config.training
+        drawn = self.pooled(self.generator.synthesis.upper(own, rgb, w_plus, split=split))
+        losses = self.image_losses(drawn, photo)
+        return sum(getattr(training, name) * value for name, value in losses.items())

@@ -54,6 +54,7 @@ class InverterTraining:
         alignment: HFGI: weight of the absolute error of the aligned distortion map.
         feature: Feature-Style-Encoder: weight of the squared error of its feature to the
             generator's own.
+        styles: Feature-Style-Encoder: weight of the image losses of what its styles alone give.
         ramp: Feature-Style-Encoder: steps in which its feature replaces the generator's own.
         l2_on_photos: Feature-Style-Encoder: the squared error counts photos, not only samples.
         domain: FeatureShift: weight of the image losses in the domains, together.
@@ -83,6 +84,7 @@ class InverterTraining:
     diversity: float = 0.0
     alignment: float = 0.0
     feature: float = 0.0
+    styles: float = 0.0
     ramp: NotNegative = 0
     l2_on_photos: bool = True
     domain: float = 0.0
