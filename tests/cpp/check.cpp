@@ -7,6 +7,7 @@
 //   features                         what this build can do
 //   tokens PATH | manifest PATH | bundle PATH | json PATH
 //   engine BUNDLE ROLE GRAPH MACHINE  GRAPH is a SHA-256, MACHINE a JSON object
+//   sidecar PATH                     also writes it again, to PATH.again
 //   picture PATH MAX_PIXELS          also writes the pixels to PATH.rgb
 #include <iostream>
 #include <optional>
@@ -108,6 +109,11 @@ Json answer(Session& session, const std::string& line) {
   }
   const Bytes data = read_file(path, kMaxBytes, verb);
   if (verb == "manifest") return describe(Manifest::from_json(ByteView(data).text(), path));
+  if (verb == "sidecar") {
+    write_atomic(path + ".again",
+                 view_of(EngineFile::from_json(ByteView(data).text(), path).to_json()));
+    return {};
+  }
   if (verb == "json") return {{"size", parse_json(ByteView(data).text(), path).size()}};
   throw Error(Status::kUsage, "an unknown request", verb);
 }

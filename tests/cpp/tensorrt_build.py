@@ -24,12 +24,14 @@ class Driver:
 
     Attributes:
         program: See tensorrt/drive.cpp.
+        tool: The command that takes engines in.
         folder: Of the stand-ins.
         libraries: Names of the stand-ins for CUDA's runtime and TensorRT.
         major: TensorRT's.
     """
 
     program: Path
+    tool: Path
     folder: Path
     libraries: tuple[str, str]
     major: int
@@ -54,9 +56,11 @@ def build_driver(folder: Path, include: Path, core: Path) -> Driver:
         options += ["-I", folder, "-o", folder / name]
         run(*common, *options, HERE / f"{source}.cpp")
     own = [SOURCE / "src" / name for name in _OWN]
-    linked = [core, "-ldl", "-pthread", "-o", folder / "drive"]
-    run(*common, "-I", SOURCE / "src", HERE / "drive.cpp", *own, *linked)
-    return Driver(folder / "drive", folder, libraries, major)
+    programs = {"drive": HERE / "drive.cpp", "refinestyle-engine": SOURCE / "tools" / "engine.cpp"}
+    for name, source in programs.items():
+        options = ['-DREFINESTYLE_VERSION="0"', "-I", SOURCE / "src"]
+        run(*common, *options, source, *own, core, "-ldl", "-pthread", "-o", folder / name)
+    return Driver(*(folder / name for name in programs), folder, libraries, major)
 
 
 def _number(header: Path, name: str) -> int:

@@ -115,6 +115,14 @@ def test_verdicts_and_their_reasons(checker: Checker, tmp_path: Path, name: str)
             assert text in answer["message"]
 
 
+def test_sidecars_are_written_as_python_writes_them(checker: Checker, tmp_path: Path) -> None:
+    for name, plugin in (("a", None), ("b", LIBRARY)):
+        sidecar = write_engine(tmp_path / name, HERE, plugin=plugin).with_suffix(".json")
+        (answer,) = checker.ask([f"sidecar {sidecar}"])
+        assert answer["status"] == 0
+        assert Path(f"{sidecar}.again").read_bytes() == sidecar.read_bytes()
+
+
 def test_damaged_sidecars(checker: Checker, tmp_path: Path) -> None:
     sidecar = write_engine(tmp_path / "b", HERE, plugin=LIBRARY).with_suffix(".json")
     texts = damaged_texts(sidecar.read_bytes(), 400)

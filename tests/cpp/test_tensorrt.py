@@ -7,19 +7,23 @@ The stand-ins' device is host memory: what passes here is our logic, no evidence
 import json
 import os
 import platform
+import subprocess
 import sys
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from rs_runtime.contracts.engine_file import Machine, PluginLibrary
+from rs_runtime.contracts.bundle import Manifest, Role, TensorSpec, Variant, write_bundle
+from rs_runtime.contracts.engine_file import EngineFile, Machine, PluginLibrary
 from rs_runtime.contracts.files import sha256_hex
 from tests.cpp.conftest import run
-from tests.cpp.engine_folder import PLUGIN, write_engine
+from tests.cpp.engine_folder import GRAPH, PLAN, PLUGIN, ROLE, write_engine
 from tests.cpp.tensorrt_build import CUDA_INCLUDE, Driver, build_driver
 from tests.plugins.conftest import HEADERS
+from tests.runtime.contracts.conftest import contents, manifest, table  # noqa: F401
 
 
 @pytest.fixture(scope="module", params=HEADERS or [None], ids=str)
@@ -104,3 +108,72 @@ def test_without_the_libraries_it_says_what_to_install(driver, tmp_path):
     assert report["status"] == 6
     assert f"libnvinfer.so.{driver.major}" in report["message"]
     assert f"install TensorRT {driver.major}" in report["message"]
+
+
+# ------------------------------------------------------- engines that another program has built
+
+
+@pytest.fixture
+def bundle(tmp_path: Path, manifest: Manifest, contents: dict[str, bytes]) -> Path:  # noqa: F811
+    """A bundle with the role whose engine the stand-in opens, beside roles that it does not."""
+    x, y = (TensorSpec(name, "float32", ("N", 2)) for name in ("x", "y"))
+    graph = Variant("graphs/double.onnx", "tensorrt", "fp32", "plugin", "dynamic")
+    wide = replace(graph, file="graphs/wide.onnx", form="dense")
+    roles = {
+        ROLE: Role((x,), (y,), (graph,)),
+        "wide": Role((replace(x, shape=("N", 3)),), (y,), (wide,)),
+        "other": Role((x,), (replace(y, name="z"),), (wide,)),
+    }
+    contents |= {"graphs/double.onnx": GRAPH, "graphs/wide.onnx": b"another"}
+    write_bundle(tmp_path / "b", replace(manifest, roles=manifest.roles | roles), contents)
+    (tmp_path / "double.engine").write_bytes(PLAN)
+    (tmp_path / "plugins.so").write_bytes(PLUGIN)
+    return tmp_path / "b"
+
+
+def take(driver: Driver, *words: object) -> tuple[int, str]:
+    """Exit code and output of the command that takes engines in."""
+    own = os.environ | {"LD_LIBRARY_PATH": str(driver.folder)}
+    done = subprocess.run(
+        [driver.tool, *map(str, words)], env=own, capture_output=True, text=True, check=False
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("plugins", [False, True], ids=["functions", "plugins"])
+def test_an_engine_of_trtexec_gets_the_sidecar_that_python_writes(
+    driver, machine, tmp_path, bundle, plugins
+):
+    words = [tmp_path / "plugins.so"] if plugins else []
+    code, out = take(driver, bundle, ROLE, tmp_path / "double.engine", *words)
+    assert code == 0, out
+    path = Path(out.strip())
+    written = path.with_suffix(".json").read_bytes()
+    made = json.loads(written)["made"]
+    assert datetime.fromisoformat(made["when"]).tzinfo == UTC and made["by"].endswith("engine 0")
+    digest = sha256_hex(PLUGIN)
+    library = PluginLibrary(f"plugins-{digest[:12]}.so", "1", digest) if plugins else None
+    expected = write_engine(tmp_path / "python", machine, plugin=library)
+    assert path.name == expected.name and path.read_bytes() == PLAN
+    sidecar = EngineFile.from_json(expected.with_suffix(".json").read_bytes(), "")
+    recipe = replace(sidecar.recipe, flags=())
+    assert written == replace(sidecar, recipe=recipe, made=made).to_json()
+    seen = drive(driver, bundle)
+    assert seen["status"] == 0 and seen["plugins"] == plugins
+
+
+def test_engines_that_are_not_the_roles_are_not_taken(driver, tmp_path, bundle):
+    engine = tmp_path / "double.engine"
+    for code, text, words in (
+        (2, "usage", [bundle, ROLE]),
+        (2, "no graph for TensorRT", [bundle, "mapping", engine]),
+        (2, "has no plugins", [bundle, "other", engine, tmp_path / "plugins.so"]),
+        (2, "double.engines", [bundle, ROLE, tmp_path / "double.engines"]),
+        (3, "not a bundle", [tmp_path, ROLE, engine]),
+        (5, "another graph", [bundle, "wide", engine]),
+        (5, "other tensors", [bundle, "other", engine]),
+        (5, "magicTag does not match", [bundle, ROLE, tmp_path / "plugins.so"]),
+    ):
+        found, out = take(driver, *words)
+        assert found == code and text in out, out
+    assert not bundle.with_name("b.engines").exists()

@@ -47,7 +47,7 @@ int status_of(Engine& engine, const std::string& name, const Tensor& x) {
 }
 
 std::unique_ptr<Engine> open(const std::string& bundle) {
-  require_tensorrt();
+  this_machine();
   return open_tensorrt(
       {"double", Bytes(kGraph.begin(), kGraph.end()), "fp32", {}, "tensorrt", bundle});
 }

@@ -59,6 +59,11 @@ struct CudaEngine final : ICudaEngine, apiv::FilledVCudaEngine {
     return *name == 'x' ? TensorIOMode::kINPUT : TensorIOMode::kOUTPUT;
   }
   DataType getTensorDataType(char const*) const noexcept override { return DataType::kFLOAT; }
+  Dims getProfileShape(char const* name, std::int32_t profile,
+                       OptProfileSelector which) const noexcept override {
+    if (*name != 'x' || profile != 0) return {-1, {}};
+    return {2, {which == OptProfileSelector::kMAX ? 4 : 1, 2}};
+  }
   IExecutionContext* createExecutionContext(ExecutionContextAllocationStrategy) noexcept override {
     ++contexts;
     return new Context;

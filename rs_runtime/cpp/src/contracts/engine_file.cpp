@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <system_error>
 #include <utility>
+#include <variant>
 
 #include "contracts/descriptor.h"
 #include "contracts/error.h"
@@ -22,7 +23,7 @@ constexpr std::int64_t kSchemaVersion = 1;
 constexpr std::uint64_t kMaxSidecarBytes = 1'000'000;
 constexpr std::size_t kDigestLength = 12;
 
-Json to_json(const Machine& machine) {
+Json tree_of(const Machine& machine) {
   return {{"tensorrt", machine.tensorrt},
           {"gpu", machine.gpu},
           {"compute_capability", machine.compute_capability},
@@ -61,13 +62,13 @@ ShapeRange read_range(const Json& value, const std::string& where) {
   check_object(value, where, {"min", "opt", "max"});
   ShapeRange range;
   range.min = read_sides(value["min"], where + ".min");
-  const std::vector<std::int64_t> opt = read_sides(value["opt"], where + ".opt");
+  range.opt = read_sides(value["opt"], where + ".opt");
   range.max = read_sides(value["max"], where + ".max");
   const auto below = [](const auto& low, const auto& high) {
     return low.size() == high.size() &&
            std::equal(low.begin(), low.end(), high.begin(), [](auto a, auto b) { return a <= b; });
   };
-  if (!below(range.min, opt) || !below(opt, range.max)) {
+  if (!below(range.min, range.opt) || !below(range.opt, range.max)) {
     throw Error(Status::kMalformed, where + ": shapes that are no range", "", "min <= opt <= max");
   }
   return range;
@@ -76,24 +77,52 @@ ShapeRange read_range(const Json& value, const std::string& where) {
 std::optional<PluginLibrary> read_plugin(const Json& value, const std::string& where) {
   if (value.is_null()) return std::nullopt;
   check_object(value, where, {"file", "version", "sha256"});
-  check_identifier(value["version"], where + ".version");
   return PluginLibrary{check_identifier(value["file"], where + ".file"),
+                       check_identifier(value["version"], where + ".version"),
                        check_hash(value["sha256"], where + ".sha256")};
 }
 
 void read_recipe(const Json& value, const std::string& where, EngineFile& sidecar) {
   check_object(value, where, {"graph", "precision", "profile", "flags", "plugin"});
   sidecar.graph = check_hash(value["graph"], where + ".graph");
-  check_identifier(value["precision"], where + ".precision");
+  sidecar.precision = check_identifier(value["precision"], where + ".precision");
   sidecar.profile = check_entries(value["profile"], where + ".profile", read_range);
   check_list(value["flags"], where + ".flags");
-  for (const Json& flag : value["flags"]) check_identifier(flag, where + ".flags");
+  for (const Json& flag : value["flags"]) {
+    sidecar.flags.push_back(check_identifier(flag, where + ".flags"));
+  }
   sidecar.plugin = read_plugin(value["plugin"], where + ".plugin");
 }
 
-void check_made(const Json& value, const std::string& where) {
+void read_made(const Json& value, const std::string& where, EngineFile& sidecar) {
   check_object(value, where, {"when", "by"});
-  for (const char* name : {"when", "by"}) check_text(value[name], where + "." + name);
+  sidecar.when = check_text(value["when"], where + ".when");
+  sidecar.by = check_text(value["by"], where + ".by");
+}
+
+Json tree_of(const std::map<std::string, ShapeRange>& profile) {
+  Json ranges = Json::object();
+  for (const auto& [name, range] : profile) {
+    ranges[name] = {{"min", range.min}, {"opt", range.opt}, {"max", range.max}};
+  }
+  return ranges;
+}
+
+Json tree_of(const std::optional<PluginLibrary>& plugin) {
+  if (!plugin) return nullptr;
+  return {{"file", plugin->file}, {"version", plugin->version}, {"sha256", plugin->sha256}};
+}
+
+Json tree_of(const std::vector<TensorSpec>& specs) {
+  Json list = Json::array();
+  for (const TensorSpec& spec : specs) {
+    Json shape = Json::array();
+    for (const Side& side : spec.shape) {
+      std::visit([&](const auto& own) { shape.push_back(own); }, side);
+    }
+    list.push_back({{"name", spec.name}, {"dtype", spec.dtype}, {"shape", std::move(shape)}});
+  }
+  return list;
 }
 
 EngineFile read_sidecar(const fs::path& path) {
@@ -101,14 +130,24 @@ EngineFile read_sidecar(const fs::path& path) {
   return EngineFile::from_json(ByteView(data).text(), to_text(path));
 }
 
-// ------------------------------------------------------------------------- what fits, what does
-// not
+// ----------------------------------------------------------------- what fits, and what does not
 
 fs::path engines_folder(const std::string& bundle) {
   fs::path root = fs::absolute(to_path(bundle)).lexically_normal();
   if (!root.has_filename()) root = root.parent_path();
   root += ".engines";
   return root;
+}
+
+fs::path made_folder(const std::string& bundle) {
+  const fs::path folder = engines_folder(bundle);
+  std::error_code refused;
+  fs::create_directory(folder, refused);
+  if (refused) {
+    throw Error(Status::kResource, to_text(folder) + ": cannot be written", refused.message(), "",
+                "copy the bundle to a folder that you may write to");
+  }
+  return folder;
 }
 
 // Sidecars of a role's engines for any machine, by name.
@@ -179,7 +218,7 @@ Bytes read_as_listed(const fs::path& path, const std::string& sha256) {
 }  // namespace
 
 std::string Machine::digest() const {
-  return sha256_hex(view_of(canonical_json(to_json(*this)))).substr(0, kDigestLength);
+  return sha256_hex(view_of(canonical_json(tree_of(*this)))).substr(0, kDigestLength);
 }
 
 EngineFile EngineFile::from_json(std::string_view text, const std::string& what) {
@@ -198,15 +237,32 @@ EngineFile EngineFile::from_json(std::string_view text, const std::string& what)
   check_object(value, what,
                {"format", "role", "machine", "recipe", "inputs", "outputs", "engine", "made",
                 "schema_version"});
-  check_identifier(value["role"], what + ": role");
   EngineFile sidecar;
+  sidecar.role = check_identifier(value["role"], what + ": role");
   sidecar.machine = read_machine(value["machine"], what + ": machine");
   read_recipe(value["recipe"], what + ": recipe", sidecar);
   sidecar.inputs = read_tensor_specs(value["inputs"], what + ": inputs");
   sidecar.outputs = read_tensor_specs(value["outputs"], what + ": outputs");
   sidecar.engine = read_file_entry(value["engine"], what + ": engine");
-  check_made(value["made"], what + ": made");
+  read_made(value["made"], what + ": made", sidecar);
   return sidecar;
+}
+
+std::string EngineFile::to_json() const {
+  const Json recipe = {{"graph", graph},
+                       {"precision", precision},
+                       {"profile", tree_of(profile)},
+                       {"flags", flags},
+                       {"plugin", tree_of(plugin)}};
+  return canonical_json({{"format", kFormat},
+                         {"schema_version", kSchemaVersion},
+                         {"role", role},
+                         {"machine", tree_of(machine)},
+                         {"recipe", recipe},
+                         {"inputs", tree_of(inputs)},
+                         {"outputs", tree_of(outputs)},
+                         {"engine", {{"size", engine.size}, {"sha256", engine.sha256}}},
+                         {"made", {{"when", when}, {"by", by}}}});
 }
 
 FoundEngine find_engine(const std::string& bundle, const std::string& role, const Machine& machine,
@@ -242,6 +298,27 @@ FoundEngine find_engine(const std::string& bundle, const std::string& role, cons
 
 Bytes read_engine(const FoundEngine& found) {
   return read_as_listed(to_path(found.path), found.sidecar.engine.sha256);
+}
+
+std::string write_engine(const std::string& bundle, EngineFile sidecar, ByteView engine) {
+  const fs::path folder = made_folder(bundle);
+  const fs::path path = folder / to_path(sidecar.role + "-" + sidecar.machine.digest() + ".engine");
+  sidecar.engine = {engine.size, sha256_hex(engine)};
+  // The sidecar last: an engine without its own is taken for damaged.
+  write_atomic(to_text(path), engine);
+  write_atomic(to_text(fs::path(path).replace_extension(".json")), view_of(sidecar.to_json()));
+  return to_text(path);
+}
+
+PluginLibrary copy_plugin_library(const std::string& bundle, const std::string& library,
+                                  const std::string& version) {
+  const Bytes data = read_file(library, kMaxFileBytes, "plugin library");
+  const std::string digest = sha256_hex(data);
+  const fs::path source = to_path(library);
+  const std::string name = to_text(source.stem()) + "-" + digest.substr(0, kDigestLength) +
+                           to_text(source.extension());
+  write_atomic(to_text(made_folder(bundle) / to_path(name)), data);
+  return {name, version, digest};
 }
 
 std::string read_plugin_library(const FoundEngine& found) {

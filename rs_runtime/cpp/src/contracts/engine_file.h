@@ -30,14 +30,15 @@ struct Machine {
   std::string digest() const;
 };
 
-// Smallest and largest sides of one input that an engine takes.
+// Smallest and largest sides of one input that an engine takes, and those it was made fastest for.
 struct ShapeRange {
-  std::vector<std::int64_t> min, max;
+  std::vector<std::int64_t> min, opt, max;
 };
 
 // The copy of the plugin library that an engine with plugins needs.
 struct PluginLibrary {
-  std::string file;  // its name in the folder of the engines
+  std::string file;     // its name in the folder of the engines
+  std::string version;  // of the plugins, as in a node's plugin_version
   std::string sha256;
 };
 
@@ -47,12 +48,19 @@ struct EngineFile {
   // Throws kMalformed for a damaged or incomplete one, kIncompatible for a newer schema.
   static EngineFile from_json(std::string_view text, const std::string& what);
 
+  // The text of the sidecar, byte by byte as Python writes it.
+  std::string to_json() const;
+
+  std::string role;  // whose graph it runs
   Machine machine;
   std::string graph;                          // SHA-256 of the ONNX file that it was built from
+  std::string precision;                      // of the graph's variant
   std::map<std::string, ShapeRange> profile;  // by input
+  std::vector<std::string> flags;             // TensorRT's builder flags that were set, sorted
   std::optional<PluginLibrary> plugin;
   std::vector<TensorSpec> inputs, outputs;
-  FileEntry engine;
+  FileEntry engine{};
+  std::string when, by;  // it was made: UTC, ISO 8601; which program
 };
 
 // An engine that fits, not read yet.
@@ -69,6 +77,15 @@ FoundEngine find_engine(const std::string& bundle, const std::string& role, cons
 
 // Reads an engine whole. Throws kMalformed if it is not the file that the sidecar describes.
 Bytes read_engine(const FoundEngine& found);
+
+// Puts an engine beside a bundle, its sidecar last, in the place of the one that is there for the
+// same role and machine; fills in the engine's size and hash. Returns its path. Throws kResource.
+std::string write_engine(const std::string& bundle, EngineFile sidecar, ByteView engine);
+
+// Copies a plugin library to the engines of a bundle, so that they can be moved together.
+// Throws kUsage without such a file, kResource.
+PluginLibrary copy_plugin_library(const std::string& bundle, const std::string& library,
+                                  const std::string& version);
 
 // Checks the engine's plugin library, if it needs one, and returns its path; "" if it needs none.
 // Throws kMalformed if it is not the library that the engine was built with.

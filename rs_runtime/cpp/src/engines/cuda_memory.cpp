@@ -14,33 +14,21 @@ namespace {
 // A name as text after macros: CUDA 12 gives some functions another symbol that way.
 #define REFINESTYLE_TEXT(name) REFINESTYLE_TEXT_OF(name)
 
-constexpr int kMajor = CUDART_VERSION / 1000;
 constexpr const char* kCheck = "check the driver (nvidia-smi), or use the provider auto";
 
-std::string library_name() {
-  const std::string major = std::to_string(kMajor);
+InstalledLibrary library() {
+  const int major = CUDART_VERSION / 1000;
 #ifdef _WIN32
-  return "cudart64_" + major + ".dll";
+  return {"CUDA's runtime", major, "cudart64_" + std::to_string(major) + ".dll"};
 #else
-  return "libcudart.so." + major;
+  return {"CUDA's runtime", major, "libcudart.so." + std::to_string(major)};
 #endif
-}
-
-template <class Function>
-Function loaded(const char* symbol) {
-  try {
-    return reinterpret_cast<Function>(load_symbol(library_name(), symbol));
-  } catch (const Error& error) {
-    throw Error(Status::kResource, "CUDA's runtime is not installed", error.found, library_name(),
-                "install the CUDA " + std::to_string(kMajor) +
-                    " runtime (on Jetson it comes with JetPack) where the loader finds it");
-  }
 }
 
 // The functions in use, with the signatures of the headers.
 struct Cuda {
 #define REFINESTYLE_FUNCTION(field, name) \
-  decltype(&name) field = loaded<decltype(&name)>(REFINESTYLE_TEXT(name))
+  decltype(&name) field = load_function<decltype(&name)>(library(), REFINESTYLE_TEXT(name))
   REFINESTYLE_FUNCTION(error_name, cudaGetErrorName);
   REFINESTYLE_FUNCTION(get_device, cudaGetDevice);
   REFINESTYLE_FUNCTION(set_device, cudaSetDevice);

@@ -64,7 +64,7 @@ Provider openvino_bf16() {
 Provider tensorrt() {
   Provider provider{"tensorrt", "tensorrt", false, false, nullptr, nullptr};
 #ifdef REFINESTYLE_TENSORRT
-  provider.require = [](const EngineOptions&) { require_tensorrt(); };
+  provider.require = [](const EngineOptions&) { this_machine(); };
   provider.open = [](const Graph& graph, const EngineOptions& options) {
     const bool built = graph.engine == "tensorrt";
     return built ? open_tensorrt(graph) : open_onnxruntime(graph, "cpu", options);

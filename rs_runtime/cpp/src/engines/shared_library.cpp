@@ -45,4 +45,11 @@ void* load_symbol(const std::string& library, const char* symbol) {
   throw Error(Status::kResource, library + ": the library cannot be loaded", reason());
 }
 
+void* load_symbol(const InstalledLibrary& library, const char* symbol) {
+  if (void* address = find(library.file, symbol)) return address;
+  throw Error(Status::kResource, library.name + " is not installed", reason(), library.file,
+              "install " + library.name + " " + std::to_string(library.major) +
+                  " (on Jetson it comes with JetPack) where the loader finds it");
+}
+
 }  // namespace refinestyle

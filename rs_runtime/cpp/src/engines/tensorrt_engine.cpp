@@ -32,24 +32,13 @@ constexpr const char* kPlatform = "linux-aarch64";
 constexpr const char* kPlatform = "linux-x86_64";
 #endif
 
-std::string library_name() {
-  const std::string major = std::to_string(NV_TENSORRT_MAJOR);
+InstalledLibrary library() {
+  const int major = NV_TENSORRT_MAJOR;
 #ifdef _WIN32
-  return "nvinfer_" + major + ".dll";
+  return {"TensorRT", major, "nvinfer_" + std::to_string(major) + ".dll"};
 #else
-  return "libnvinfer.so." + major;
+  return {"TensorRT", major, "libnvinfer.so." + std::to_string(major)};
 #endif
-}
-
-template <class Function>
-Function loaded(const char* symbol) {
-  try {
-    return reinterpret_cast<Function>(load_symbol(library_name(), symbol));
-  } catch (const Error& error) {
-    throw Error(Status::kResource, "TensorRT is not installed", error.found, library_name(),
-                "install TensorRT " + std::to_string(NV_TENSORRT_MAJOR) +
-                    " (on Jetson it comes with JetPack) where the loader finds it");
-  }
 }
 
 // Keeps the last errors for messages.
@@ -83,16 +72,10 @@ std::string version() {
   std::string text;
   for (const char* part : {"Major", "Minor", "Patch", "Build"}) {
     const std::string symbol = std::string("getInferLib") + part + "Version";
-    const auto number = loaded<decltype(&getInferLibVersion)>(symbol.c_str());
+    const auto number = load_function<decltype(&getInferLibVersion)>(library(), symbol.c_str());
     text += (text.empty() ? "" : ".") + std::to_string(number());
   }
   return text;
-}
-
-Machine this_machine() {
-  const std::string tensorrt = version();
-  const DeviceName device = device_name();
-  return {tensorrt, device.gpu, device.compute_capability, driver_version(), kPlatform};
 }
 
 // TensorRT's runtime. There is one a process, and it is never ended: engines may outlive whatever
@@ -129,8 +112,8 @@ class Library {
 
  private:
   Library() {
-    const auto create =
-        loaded<decltype(&createInferRuntime_INTERNAL)>("createInferRuntime_INTERNAL");
+    const auto create = load_function<decltype(&createInferRuntime_INTERNAL)>(
+        library(), "createInferRuntime_INTERNAL");
     runtime_ = static_cast<nvinfer1::IRuntime*>(create(&log_, NV_TENSORRT_VERSION));
     if (runtime_ == nullptr) {
       throw Error(Status::kResource, "TensorRT is installed but does not start",
@@ -207,6 +190,21 @@ void check_tensors(const std::string& label, const nvinfer1::ICudaEngine& engine
   throw Error(Status::kIncompatible,
               "the engine '" + label + "' has other tensors than its sidecar says",
               joined(found, same), joined(expected, same), kHint);
+}
+
+// Compares the shapes that an engine takes with the graph that it is said to be built from.
+void check_sides(const EngineFile& sidecar, const TensorSpec& spec) {
+  const ShapeRange& range = sidecar.profile.at(spec.name);
+  bool same = range.min.size() == spec.shape.size();
+  for (std::size_t i = 0; same && i < spec.shape.size(); ++i) {
+    const auto* side = std::get_if<std::int64_t>(&spec.shape[i]);
+    same = side == nullptr || (range.min[i] == *side && range.max[i] == *side);
+  }
+  if (same) return;
+  throw Error(Status::kIncompatible,
+              "the engine was built from another graph than the bundle's " + sidecar.role,
+              spec.name + " " + to_text(range.min) + " to " + to_text(range.max), "",
+              "give trtexec the role's own graph for TensorRT, as the manifest names it");
 }
 
 // What one run needs to itself: an execution context, a stream, and memory for each tensor.
@@ -344,7 +342,27 @@ class TensorRtEngine final : public Engine {
 
 }  // namespace
 
-void require_tensorrt() { this_machine(); }
+Machine this_machine() {
+  const std::string tensorrt = version();
+  const DeviceName device = device_name();
+  return {tensorrt, device.gpu, device.compute_capability, driver_version(), kPlatform};
+}
+
+void describe_shapes(EngineFile& sidecar, const Bytes& engine, const std::string& plugins) {
+  if (sidecar.plugin) Library::get().load_plugins(plugins, sidecar.plugin->sha256);
+  const auto opened = Library::get().deserialize(sidecar.role, engine);
+  for (const TensorSpec& spec : sidecar.inputs) {
+    const auto sides = [&](nvinfer1::OptProfileSelector which) {
+      const nvinfer1::Dims dims = opened->getProfileShape(spec.name.c_str(), 0, which);
+      return std::vector<std::int64_t>(dims.d, dims.d + std::max(dims.nbDims, 0));
+    };
+    sidecar.profile[spec.name] = {sides(nvinfer1::OptProfileSelector::kMIN),
+                                  sides(nvinfer1::OptProfileSelector::kOPT),
+                                  sides(nvinfer1::OptProfileSelector::kMAX)};
+  }
+  check_tensors(sidecar.role, *opened, sidecar);
+  for (const TensorSpec& spec : sidecar.inputs) check_sides(sidecar, spec);
+}
 
 std::unique_ptr<Engine> open_tensorrt(const Graph& graph) {
   const FoundEngine found =
