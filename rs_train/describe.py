@@ -20,6 +20,7 @@ from rs_train.generator import Generator, GeneratorConfig
 from rs_train.generator.mapping import Mapping as MappingNetwork
 from rs_train.generator.synthesis import module_name
 from rs_train.inverters.build import Network, build
+from rs_train.inverters.feature_shift import FeatureShift
 from rs_train.inverters.hfgi import HFGI
 from rs_train.inverters.hyperstyle import HyperStyle
 from rs_train.inverters.one_stage import OneStage
@@ -122,6 +123,15 @@ _HFGI: _Layout = {
     "consultation, trunk": ("consultation.trunk",),
     "consultation, scale and shift": ("consultation.scale", "consultation.shift"),
 }
+_FEATURE_TRUNKS: Mapping[bool, _Layout] = {  # gated or not
+    True: {"input layer": ("trunk.input_layer",), "trunk": ("trunk.body",)},
+    False: {
+        "input layer": ("trunk.conv1", "trunk.bn1", "trunk.prelu"),
+        "trunk": tuple(f"trunk.layer{stage}" for stage in (1, 2, 3, 4)),
+    },
+}
+_FEATURE_STYLE: _Layout = {"content": ("content",), "linear maps of the rows": ("heads",)}
+_FEATURE_SHIFT: _Layout = {"feature editor": ("editor",)}
 
 
 def describe_inverter(model: str, network: Network, generator: GeneratorConfig) -> Description:
@@ -231,6 +241,11 @@ def _layout(inverter: nn.Module, model: str) -> _Layout:
         return {**_TRUNK, **_BLOCKS, **_RESIDUAL}
     if model in ("hyperstyle", "hfgi"):
         return _HYPERSTYLE if model == "hyperstyle" else _HFGI
+    if model == "feature_style":
+        shared = {"linear map that rows share": ("shared",)} if inverter.config.style_rank else {}
+        return {**_FEATURE_TRUNKS[inverter.config.gated], **_FEATURE_STYLE, **shared}
+    if model == "feature_shift":
+        return _FEATURE_SHIFT
     rows = range(inverter.config.num_ws)
     if model == "restyle":
         trunk = {"input layer": ("trunk.input_layer",), "trunk": ("trunk.body",)}
@@ -249,6 +264,10 @@ def _inputs(inverter: nn.Module, image: Tensor, generator: GeneratorConfig) -> t
         return image, image, inverter.latent_avg[None]
     if isinstance(inverter, HyperStyle | HFGI):
         return image, image
+    if isinstance(inverter, FeatureShift):
+        split = generator.table.convs[inverter.config.layer]
+        side = split.resolution // split.up
+        return (torch.zeros(1, split.in_channels, side, side),) * 3
     return (image,)
 
 

@@ -26,6 +26,8 @@ _MODEL_OF = {
     "refiner": "two_stage",
     "hyperstyle": "hyperstyle",
     "hfgi": "hfgi",
+    "feature_style": "feature_style",
+    "feature_shift": "feature_shift",
     "domain": "domain",
     "ceiling": "domain",
     "one_shot": "domain",

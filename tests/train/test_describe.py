@@ -27,6 +27,8 @@ PUBLISHED = {
     "ffhq_restyle": (205_585_792, 182.78),
     "ffhq_hyperstyle": (332_664_896, 166.19),
     "ffhq_hfgi": (6_244_145, 29.59),
+    "ffhq_feature_style": (113_920_704, 34.79),
+    "ffhq_feature_shift": (61_965_568, 15.85),
     "cars_style_transformer": (40_619_200, 27.23),
     "cars_one_stage": (47_352_320, 32.70),
     "cars_two_stage": (46_982_144, 39.00),
