@@ -10,7 +10,7 @@ from rs_train.cli.domain_inputs import DomainInputs, build_task
 from rs_train.cli.options import make_folder_of, preset_options, run_option
 
 if TYPE_CHECKING:
-    from rs_train.tasks.domain import DomainRun
+    from rs_train.tasks.domain_config import DomainRun
 
 DEFAULT = "demo"  # the demo's preset for the way that is taken
 PRESETS = {
@@ -20,7 +20,8 @@ PRESETS = {
     "affine_plus": "demo_affine_plus",
     "full": "demo_nada",
 }
-ONE_SHOT = {"tokens": "demo_one_shot", "full": "demo_goga"}
+WAYS = {"goga": "demo_one_shot", "mindthegap": "demo_mindthegap", "difa": "demo_difa"}
+GOGA = "demo_goga"  # fine-tuning, as published
 CEILING = "demo_ceiling"
 
 _file = click.Path(path_type=Path)
@@ -32,6 +33,11 @@ _file = click.Path(path_type=Path)
 @click.option("--references", type=_file, help="Folder of pictures in the domain, unpaired.")
 @click.option("--paired", is_flag=True, help="The references show --portraits, in their order.")
 @click.option("--reference", type=_file, help="One picture in the domain (one-shot).")
+@click.option(
+    "--way",
+    type=click.Choice(list(WAYS)),
+    help="How the one picture is learnt from; the preset's way by default.",
+)
 @click.option("--portraits", type=_file, help="Folder of portraits to invert and train on.")
 @click.option("--base-inverter", type=_file, help="Inverts --portraits and --reference.")
 @click.option("--refiner", type=_file, help="Adds their own tokens.")
@@ -57,6 +63,7 @@ _file = click.Path(path_type=Path)
 @preset_options(DEFAULT)
 def command(
     parameterisation: str | None,
+    way: str | None,
     run_dir: Path,
     preset: str,
     overrides: tuple[str, ...],
@@ -71,14 +78,16 @@ def command(
     """
     from rs_train.config import load
     from rs_train.loop import run
-    from rs_train.tasks.domain import DomainRun
+    from rs_train.tasks.domain_config import DomainRun
 
     inputs = DomainInputs(**named)
-    _check(inputs)
+    _check(inputs, way)
     if preset == DEFAULT:
-        preset = _preset_of(inputs, parameterisation or "tokens")
+        preset = _preset_of(inputs, parameterisation or "tokens", way or "goga")
     if parameterisation is not None:
         overrides = (*overrides, f"training.parameterisation={parameterisation}")
+    if way is not None:
+        overrides = (*overrides, f"one_shot.way={way}")
     config = load(DomainRun, preset, overrides)
     _check_out(inputs.out, config)
     make_folder_of(inputs.out)
@@ -87,15 +96,15 @@ def command(
         click.echo(path)
 
 
-def _preset_of(inputs: DomainInputs, parameterisation: str) -> str:
+def _preset_of(inputs: DomainInputs, parameterisation: str, way: str) -> str:
     if inputs.paired:
         return CEILING
-    if inputs.reference:
-        return ONE_SHOT.get(parameterisation, ONE_SHOT["tokens"])
-    return PRESETS[parameterisation]
+    if not inputs.reference:
+        return PRESETS[parameterisation]
+    return GOGA if (way, parameterisation) == ("goga", "full") else WAYS[way]
 
 
-def _check(inputs: DomainInputs) -> None:
+def _check(inputs: DomainInputs, way: str | None) -> None:
     """Refuse combinations of options that leave nothing to train on."""
     if inputs.prompt is None and inputs.references is None and inputs.reference is None:
         raise UsageError(
@@ -106,6 +115,8 @@ def _check(inputs: DomainInputs) -> None:
             "--reference is the whole description of a domain",
             expected="no --prompt and no --references beside it",
         )
+    if way and not inputs.reference:
+        raise UsageError("--way is one of learning from one picture", hint="add --reference")
     if inputs.reference and not inputs.base_inverter:
         raise UsageError("--reference must be inverted", hint="add --base-inverter")
     if inputs.prompt and not inputs.clip and not inputs.paired:

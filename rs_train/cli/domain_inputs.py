@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from rs_train.data import ImageFolder
     from rs_train.perceptual.arcface import ArcFace
     from rs_train.perceptual.clip import ClipGuide
-    from rs_train.tasks.domain import DomainRun, DomainTask, Subject
+    from rs_train.tasks.domain import DomainTask, Subject
+    from rs_train.tasks.domain_config import DomainRun
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,17 +96,23 @@ def _paired(subject: "Subject", arcface: "ArcFace | None", data: "ImageFolder") 
 def _one_shot(
     subject: "Subject", inputs: DomainInputs, arcface: "ArcFace | None", reference: "Tensor"
 ) -> "DomainTask":
+    from rs_train.inverters.base import load_base
     from rs_train.perceptual.lpips import Lpips
-    from rs_train.tasks.one_shot_domain import OneShotDomainTask
+    from rs_train.tasks.difa import DifaTask
+    from rs_train.tasks.goga import GogaTask
+    from rs_train.tasks.mindthegap import MindTheGapTask
+    from rs_train.tasks.one_shot_domain import Shown
 
-    return OneShotDomainTask(
-        subject,
+    ways = {"goga": GogaTask, "mindthegap": MindTheGapTask, "difa": DifaTask}
+    shown = Shown(
         reference=reference,
         codes=inverted(inputs, subject.generator, inputs.reference),
+        base=load_base(inputs.base_inverter),
         arcface=arcface,
         vgg=Lpips(inputs.vgg, "vgg") if inputs.vgg else None,
         clips=_clips(inputs),
     )
+    return ways[subject.config.one_shot.way](subject, shown)
 
 
 def _clips(inputs: DomainInputs) -> "dict[ClipGuide, float]":

@@ -10,6 +10,7 @@ from rs_runtime.contracts.errors import UsageError
 from rs_train.cli.describe import _MODEL_OF, command
 from rs_train.config import presets
 
+DOMAINS = ("domain", "one_shot", "nada", "goga", "mindthegap", "difa", "modulation", "affine_plus")
 # Parameters; multiply-adds as the paper rounds them (G), None where nothing is computed a picture.
 PUBLISHED = {
     "ffhq_style_transformer": (40_620_224, 36.29),
@@ -17,10 +18,13 @@ PUBLISHED = {
     "ffhq_two_stage": (47_129_888, 51.09),
     "ffhq_domain": (2_982_400, None),
     "ffhq_one_shot": (2_982_400, None),
+    "ffhq_mindthegap": (2_982_400, None),
+    "ffhq_difa": (2_982_400, None),
     "ffhq_nada": (26_700_145, None),
     "ffhq_goga": (28_268_812, None),
     "ffhq_domain_modulation": (6_048, None),
     "ffhq_affine_plus": (5_187_968, None),
+    "ffhq_hypernetwork": (13_913_504, None),
     "ffhq_generator": (30_370_060, 75.32),
     "ffhq_psp": (267_136_704, 72.48),
     "ffhq_e4e": (267_136_704, 72.48),
@@ -52,7 +56,7 @@ def test_published_presets_have_the_published_sizes(preset):
     assert sum(part["parameters"] for part in found["parts"]) == parameters
     if billions is not None:
         assert round(found["macs"] / 1e9, 2) == billions
-    elif preset.endswith(("domain", "one_shot", "nada", "goga", "modulation", "affine_plus")):
+    elif preset.endswith(DOMAINS):
         assert found["macs"] is None
     is_car = preset.startswith("cars")
     assert (found["resolution"], found["num_ws"]) == ((512, 16) if is_car else (1024, 18))

@@ -106,10 +106,10 @@ def test_one_reference_as_tokens_and_as_a_generator(
         *("--generator", generator, "--reference", sorted(photos.glob("*.png"))[0], *SHORT),
         *("--base-inverter", models / "style_transformer.safetensors", "--arcface", arcface),
         *("--refiner", models / "refiner.safetensors", "--set", "pool.random_heads=4"),
-        *("--set", "training.coarse_rows=4"),
+        *("--set", "one_shot.coarse_rows=4"),
     )
     out = tmp_path / "one.tokens"
-    start = ("--set", "training.start_from_reference=true")
+    start = ("--set", "one_shot.start_from_reference=true")
     run(domain, *shared, *start, "--run", tmp_path / "tokens", "--out", out)
     loaded = load_model(generator)
     tokens = read_token_set(out, table=loaded.table, fingerprint=loaded.fingerprint())

@@ -6,29 +6,21 @@ from pathlib import Path
 import pytest
 import torch
 
-from rs_runtime.contracts.errors import UsageError
 from rs_runtime.contracts.tokens import read_token_set
 from rs_train.checkpoint import load_model
 from rs_train.config import load
 from rs_train.domains.codes import Codes
 from rs_train.domains.description import DomainDescription
 from rs_train.domains.pool import HeadPool, PoolConfig
-from rs_train.generator import Generator, PackedTokens, pack
+from rs_train.generator import Generator
 from rs_train.loop import LoopConfig, run
 from rs_train.perceptual.arcface import ArcFace, ArcFaceConfig
 from rs_train.perceptual.augment import Augmentation
 from rs_train.tables.domains import restyle, span
 from rs_train.tables.inversion import synthesize
-from rs_train.tasks.domain import (
-    FAMILIES,
-    DomainRun,
-    DomainTraining,
-    Subject,
-    Weights,
-    learning_rate,
-)
+from rs_train.tasks.domain import FAMILIES, Subject, learning_rate
+from rs_train.tasks.domain_config import DomainRun, DomainTraining, Weights
 from rs_train.tasks.guided_domain import GuidedDomainTask
-from rs_train.tasks.one_shot_domain import OneShotDomainTask
 from rs_train.tasks.paired_domain import PairedDomainTask
 
 STEPS = 60
@@ -178,79 +170,6 @@ def test_a_prompt_moves_pictures_along_its_direction(
     if out.suffix == ".safetensors":
         adapted = load_model(out, expect="generator").synthesis(heads.w_plus, heads.tokens)
         torch.testing.assert_close(adapted, task.adapt(heads, task.average))
-
-
-def one_shot(
-    generator: Generator,
-    codes: Codes,
-    pool: HeadPool,
-    truth: object,
-    out: Path,
-    batch_size: int = 4,
-    **training: object,
-) -> OneShotDomainTask:
-    run_config = config(l2=10.0, perceptual=0.1, style=1.0, laplacian=0.1, penalty=0.01)
-    training = {"coarse_rows": 4, **training}
-    run_config = replace(
-        run_config,
-        training=replace(run_config.training, **training),
-        loop=replace(run_config.loop, batch_size=batch_size),
-    )
-    return OneShotDomainTask(
-        subject(run_config, generator, pool, out),
-        reference=truth.image[:1],
-        codes=codes[[0]],
-        arcface=arcface(),
-        vgg=None,
-        clips={ColourGuide(): 1.0},
-    )
-
-
-def test_one_reference_is_rebuilt_and_others_take_its_look(
-    generator: Generator, codes: Codes, pool: HeadPool, truth: object, tmp_path: Path
-) -> None:
-    task = one_shot(generator, codes, pool, truth, tmp_path / "dark.tokens")
-    run_config = task.config
-
-    def errors(synthesis: object) -> tuple[float, float]:
-        """Of the reference, and of mean colour of other heads with its fine rows."""
-        latents = torch.cat([codes.w_plus[:1], task.mix(codes.w_plus[1:])])
-        image = synthesis(latents).clamp(-1, 1)
-        colour = (image[1:].mean(dim=(0, 2, 3)) - truth.image[0].mean(dim=(1, 2))).abs().mean()
-        return (image[0] - truth.image[0]).square().mean().item(), colour.item()
-
-    before = errors(generator.synthesis)
-    (path,) = run(task, None, run_config.loop, tmp_path / "run", quiet=True)
-    tokens = read_token_set(path, table=generator.table, fingerprint=generator.fingerprint())
-    packed = pack([tokens], generator.table)
-    tokens = PackedTokens(*(x.expand(6, *x.shape[1:]) for x in packed))
-    after = errors(lambda w_plus: generator.synthesis(w_plus, tokens))
-    assert after[0] < 0.7 * before[0]
-    assert after[1] < 0.7 * before[1]
-    assert task.samples().shape == (3 * 32, 8 * 32, 3)
-
-
-def test_a_mixed_head_has_the_references_fine_rows(
-    generator: Generator, codes: Codes, pool: HeadPool, truth: object, tmp_path: Path
-) -> None:
-    task = one_shot(generator, codes, pool, truth, tmp_path / "dark.tokens")
-    mixed = task.mix(codes.w_plus[1:])
-    assert torch.equal(mixed[:, :4], codes.w_plus[1:, :4])
-    assert torch.equal(mixed[:, 4:], codes.w_plus[:1, 4:].expand(5, -1, -1))
-
-
-def test_starting_from_the_references_tokens(
-    generator: Generator, codes: Codes, pool: HeadPool, truth: object, tmp_path: Path
-) -> None:
-    inputs = (generator, codes, pool, truth, tmp_path / "dark.tokens")
-    task = one_shot(*inputs, start_from_reference=True)
-    started = task.change.synthesize(generator.synthesis, codes.w_plus[:1], PackedTokens())
-    expected = generator.synthesis(codes.w_plus[:1], codes[[0]].tokens)
-    torch.testing.assert_close(started, expected, atol=1e-4, rtol=1e-3)
-    with pytest.raises(UsageError, match="heads of a batch"):
-        one_shot(*inputs, batch_size=1)
-    with pytest.raises(UsageError, match="--parameterisation tokens"):
-        one_shot(*inputs, start_from_reference=True, parameterisation="full")
 
 
 def test_the_rate_falls_at_the_end_alone() -> None:
