@@ -28,6 +28,7 @@ from rs_train.inverters.refine import Refiner
 from rs_train.inverters.restyle import ReStyle
 from rs_train.inverters.style_head import level_of
 from rs_train.tasks.domain import DomainTraining, new_change
+from rs_train.tasks.hypernetwork import HypernetworkSize, new_network
 
 
 @dataclass(frozen=True)
@@ -192,6 +193,24 @@ def describe_domain(training: DomainTraining, generator: GeneratorConfig) -> Des
     return Description(
         "domain", None, generator.resolution, table.num_ws, tuple(parts), tuple(beside)
     )
+
+
+def describe_hypernetwork(size: HypernetworkSize, generator: GeneratorConfig) -> Description:
+    """Count a hypernetwork; it computes once a domain, whatever the pictures."""
+    table = generator.table
+    with torch.device("meta"):
+        network = new_network(size, table)
+    parts = (
+        Part("trunk", _size_of(network.trunk), None),
+        Part("heads' hidden layers", sum(_size_of(head[:-1]) for head in network.heads), None),
+        Part("heads' last layers", sum(_size_of(head[-1]) for head in network.heads), None),
+    )
+    beside = (_synthesis(generator),)
+    return Description("hypernetwork", None, generator.resolution, table.num_ws, parts, beside)
+
+
+def _size_of(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def _learning(change: nn.Module, patterns: Mapping[str, str]) -> list[Part]:

@@ -17,6 +17,9 @@ group = LazyGroup(
         ),
         "inverter": Verb("rs_train.cli.inverter:command", "Train an inverter."),
         "domain": Verb("rs_train.cli.domain:command", "Adapt the generator to a domain."),
+        "hypernetwork": Verb(
+            "rs_train.cli.hypernetwork:command", "Train one network for many domains."
+        ),
         "import": Verb("rs_train.cli.import_:command", "Convert a public checkpoint."),
         "directions": Verb(
             "rs_train.cli.directions:command", "Import, fit and measure edit directions."

@@ -33,9 +33,12 @@ _MODEL_OF = {
     "one_shot": "domain",
     "nada": "domain",
     "goga": "domain",
+    "mindthegap": "domain",
+    "difa": "domain",
     "style_space": "domain",
     "domain_modulation": "domain",
     "affine_plus": "domain",
+    "hypernetwork": "hypernetwork",
 }
 _MODELS = list(dict.fromkeys(_MODEL_OF.values()))
 
@@ -83,10 +86,12 @@ def _describe(preset: str, model: str, generator: str, overrides: tuple[str, ...
     from rs_train.describe import (
         describe_domain,
         describe_generator,
+        describe_hypernetwork,
         describe_inverter,
     )
-    from rs_train.tasks.domain import DomainRun
+    from rs_train.tasks.domain_config import DomainRun
     from rs_train.tasks.generator import GeneratorRun
+    from rs_train.tasks.hypernetwork import HypernetworkRun
     from rs_train.tasks.inverters import RUNS
 
     if model == "generator":
@@ -94,6 +99,8 @@ def _describe(preset: str, model: str, generator: str, overrides: tuple[str, ...
     shape = load(GeneratorRun, generator).generator
     if model == "domain":
         return describe_domain(load(DomainRun, preset, overrides).training, shape)
+    if model == "hypernetwork":
+        return describe_hypernetwork(load(HypernetworkRun, preset, overrides).network, shape)
     return describe_inverter(model, load(RUNS[model], preset, overrides).network, shape)
 
 

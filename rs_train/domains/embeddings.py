@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.distributions import Dirichlet
 
+from rs_train.domains.pictures import DomainPictures
 from rs_train.perceptual.clip import ClipGuide
 
 _BATCH = 32
@@ -42,7 +43,11 @@ class DomainEmbeddings:
 
 @torch.no_grad()
 def embed_domains(
-    clip: ClipGuide, prompts: Mapping[str, Sequence[str]], source: str, pictures: Tensor | None
+    clip: ClipGuide,
+    prompts: Mapping[str, Sequence[str]],
+    source: str,
+    pictures: DomainPictures | None,
+    device: torch.device,
 ) -> DomainEmbeddings:
     """Ask a CLIP.
 
@@ -50,19 +55,22 @@ def embed_domains(
         clip: The network.
         prompts: Wordings by domain; the first names its direction.
         source: What the generator draws.
-        pictures: uint8-like floats [domains, M, 3, H, W] in [-1, 1], or None.
+        pictures: Of the same domains in the same order, or None.
+        device: Where the network is.
     """
-    shown = None
-    if pictures is not None:
-        parts = pictures.flatten(0, 1).split(_BATCH)
-        shown = torch.cat([clip.embed_image(part) for part in parts])
-        shown = shown.unflatten(0, pictures.shape[:2])
     return DomainEmbeddings(
         texts=[clip.embed_text(wordings) for wordings in prompts.values()],
         targets=torch.stack([clip.embed_prompt(wordings[0]) for wordings in prompts.values()]),
         source=clip.embed_prompt(source),
-        pictures=shown,
+        pictures=None if pictures is None else _embed_pictures(clip, pictures, device),
     )
+
+
+def _embed_pictures(clip: ClipGuide, pictures: DomainPictures, device: torch.device) -> Tensor:
+    """Unit vectors [domains, scenes, D]."""
+    parts = [part for n in range(pictures.domains) for part in pictures.all(n).split(_BATCH)]
+    embedded = torch.cat([clip.embed_image(part.to(device)) for part in parts])
+    return embedded.unflatten(0, (pictures.domains, pictures.scenes))
 
 
 def draw_mixtures(count: int, of: int) -> Tensor:

@@ -5,7 +5,6 @@ network with other last layers predicts RefineStyle's tokens P and Q.
 """
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -13,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from rs_runtime.contracts.errors import IncompatibleError
-from rs_runtime.contracts.layers import LayerTable
 from rs_runtime.contracts.tokens import fingerprint_synthesis
 from rs_train.generator import Generator, PackedTokens
 from rs_train.inverters.refine import FFHQ_CONVS
@@ -30,7 +28,7 @@ class HyperDomainNetConfig:
         conv_channels: (Cin, Cout) of every convolution of the synthesis, in layer-table order.
         predicts: "modulation" for m, as published, or "tokens" for P and Q.
         rank: Tokens: rows of P and Q a layer, L.
-        scale_init: Tokens: first value of A and B.
+        scale_init: Tokens: deviation of the first values of Q; P starts at zero.
         embed_dim: Length of the embeddings.
         width: Of all hidden layers.
         trunk_depth: Layers that all convolutions share: a linear one, then residual blocks.
@@ -42,7 +40,7 @@ class HyperDomainNetConfig:
     conv_channels: tuple[tuple[int, int], ...] = FFHQ_CONVS
     predicts: Predicts = "modulation"
     rank: int = 8
-    scale_init: float = 0.01
+    scale_init: float = 0.1
     embed_dim: int = 512
     width: int = 512
     trunk_depth: int = 4
@@ -73,8 +71,7 @@ class HyperDomainNet(nn.Module):
     """Embedding of a text or a picture to the domain that it names or shows.
 
     A trunk that all convolutions share, then a head a convolution, which says m - 1 of its input
-    channels, or the rows of its P and Q. With tokens each convolution has scales A and B as the
-    domains and inverters of RefineStyle have, which no look changes.
+    channels, or the rows of its P and Q.
     """
 
     kind: ClassVar[str] = "hypernetwork"
@@ -102,17 +99,14 @@ class HyperDomainNet(nn.Module):
         return cin if self.config.predicts == "modulation" else self.config.rank * (cin + cout)
 
     def _initialise(self) -> None:
-        """All but no change at first, as published; tokens start as other tokens of ours do."""
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.xavier_uniform_(module.weight, gain=0.01)
-                nn.init.zeros_(module.bias)
-        if self.config.predicts == "tokens":
-            shape = (len(self.config.conv_channels), self.config.rank)
-            self.A = nn.Parameter(torch.full(shape, self.config.scale_init))
-            self.B = nn.Parameter(torch.full(shape, self.config.scale_init))
-            for head in self.heads:
-                nn.init.normal_(head[-1].bias)
+        """All but no change at first, as published; of tokens, Q alone starts away from zero."""
+        for head, (_, cout) in zip(self.heads, self.config.conv_channels, strict=True):
+            last = head[-1]
+            nn.init.xavier_uniform_(last.weight, gain=0.01)
+            nn.init.zeros_(last.bias)
+            if self.config.predicts == "tokens":
+                rows = last.bias.detach().unflatten(0, (self.config.rank, -1))
+                nn.init.normal_(rows[:, cout:], std=self.config.scale_init)
 
     def forward(self, embedding: Tensor) -> PackedTokens:
         """Map unit vectors [N, embed_dim], fp32, to a domain a row."""
@@ -120,19 +114,11 @@ class HyperDomainNet(nn.Module):
         said = [head(shared) for head in self.heads]
         if self.config.predicts == "modulation":
             return PackedTokens(modulation=1 + torch.cat(said, dim=1))
-        P, Q = zip(*self._factors(said), strict=True)
+        channels = self.config.conv_channels
+        rows = [x.unflatten(1, (self.config.rank, -1)) for x in said]
+        sides = [x.split((cout, cin), 2) for x, (cin, cout) in zip(rows, channels, strict=True)]
+        P, Q = zip(*sides, strict=True)
         return PackedTokens(P=torch.cat(P, dim=2), Q=torch.cat(Q, dim=2))
-
-    def _factors(self, said: list[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-        """P [N, L, Cout] and Q [N, L, Cin] of each convolution."""
-        for n, (cin, cout) in enumerate(self.config.conv_channels):
-            rows = said[n].unflatten(1, (self.config.rank, cout + cin))
-            yield self.A[n][:, None] * rows[..., :cout], self.B[n][:, None] * rows[..., cout:]
-
-
-def conv_channels(table: LayerTable) -> tuple[tuple[int, int], ...]:
-    """(Cin, Cout) of every convolution, in the table's order."""
-    return tuple((layer.in_channels, layer.out_channels) for layer in table.convs)
 
 
 def clip_fingerprint(clip: ClipGuide) -> str:

@@ -1,5 +1,6 @@
 """Training one hypernetwork for many domains at once."""
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,13 +10,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from rs_runtime.contracts.errors import UsageError
+from rs_runtime.contracts.layers import LayerTable
 from rs_train.capture import numbers
 from rs_train.checkpoint import save_model
 from rs_train.config import Positive
 from rs_train.devices import Precision, autocast, pick_device
-from rs_train.domains.embeddings import DomainEmbeddings, draw_mixtures, mixed, resampled
-from rs_train.domains.hypernetwork import HyperDomainNet, Predicts
+from rs_train.domains.embeddings import draw_mixtures, embed_domains, mixed, resampled
+from rs_train.domains.hypernetwork import (
+    HyperDomainNet,
+    HyperDomainNetConfig,
+    Predicts,
+    clip_fingerprint,
+)
 from rs_train.domains.parameterisation import add_domain
+from rs_train.domains.pictures import DomainPictures
 from rs_train.domains.pool import HeadPool, Heads, PoolConfig
 from rs_train.domains.tokens import residual_size
 from rs_train.generator import Generator, PackedTokens
@@ -40,20 +49,22 @@ SAMPLES = 8
 
 @dataclass(frozen=True, kw_only=True)
 class HypernetworkSize:
-    """Size of the network; the generator and the CLIP settle the rest.
+    """Size of the network; the generator settles the rest.
 
     Attributes:
+        embed_dim: Length of the CLIP's embeddings.
         predicts: "modulation" for HyperDomainNet's m, or "tokens" for P and Q.
         rank: Tokens: rows of P and Q a layer, L.
-        scale_init: Tokens: first value of A and B.
+        scale_init: Tokens: deviation of the first values of Q; P starts at zero.
         width: Of all hidden layers.
         trunk_depth: Layers that all convolutions share.
         head_depth: Layers of each convolution's own.
     """
 
+    embed_dim: Positive = 512
     predicts: Predicts = "modulation"
     rank: Positive = 8
-    scale_init: float = 0.01
+    scale_init: float = 0.1
     width: Positive = 512
     trunk_depth: Positive = 4
     head_depth: Positive = 2
@@ -89,7 +100,8 @@ class HypernetworkTraining:
 
     Attributes:
         heads: Heads of each domain of a batch; in-domain angles take two or more.
-        mixtures: Mixed embeddings of a batch, each with as many heads, beside its domains.
+        mixtures: Mixed embeddings of a batch, each with as many heads: beside its domains, or by
+            text alone in their place.
         least_cosine: How near a mixture's target is drawn to it.
         picture_share: With pictures: share of the heads that are given a picture's embedding
             instead of a text's.
@@ -153,34 +165,48 @@ class HypernetworkTask:
     def __init__(
         self,
         config: HypernetworkRun,
-        network: HyperDomainNet,
         *,
         generator: Generator,
         pool: HeadPool,
         clip: ClipGuide,
-        embeddings: DomainEmbeddings,
         arcface: ArcFace | None,
+        pictures: DomainPictures | None,
         out: Path,
     ) -> None:
-        """Prepare the network and its guides.
+        """Start from a network that changes all but nothing.
 
         Args:
             config: The run.
-            network: What is trained.
             generator: Stays as it is.
-            pool: Heads to train on.
-            clip: The guide.
-            embeddings: What it says of the domains.
+            pool: Heads to train on; the pictures' scenes are its first portraits.
+            clip: Reads texts and pictures, and guides.
             arcface: Network of the feature losses, or None.
+            pictures: The domains' pictures, or None for texts alone.
             out: Where the trained network goes.
+
+        Raises:
+            UsageError: In-domain angles, and one head of a domain; another length of embeddings.
         """
+        _refuse_single_heads(config)
         self.config = config
         self.device = pick_device()
+        torch.manual_seed(config.loop.seed)
         self.generator = generator.to(self.device).eval().requires_grad_(False)
-        self.pool, self.embeddings, self.out = pool, embeddings, out
+        # Each head has kernels of its own; on a CPU this form computes them in two thirds the time.
+        self.generator.synthesis.form = "materialised"
+        self.pool, self.out = pool, out
         self.clip = placed(clip, self.device)
         self.arcface = arcface and placed(arcface, self.device)
-        self.network = network.to(self.device)
+        self.embeddings = embed_domains(
+            self.clip, config.domains, config.source, pictures, self.device
+        )
+        _refuse_other_length(config, self.embeddings.source.shape[-1])
+        self.network = new_network(
+            config.network,
+            generator.table,
+            clip=clip_fingerprint(clip),
+            generator=generator.fingerprint(),
+        ).to(self.device)
         self.modules: dict[str, nn.Module] = {"network": self.network}
         training = config.training
         self.optimizer = torch.optim.Adam(
@@ -204,30 +230,37 @@ class HypernetworkTask:
         return numbers({"loss": loss, **losses})
 
     def _lesson(self, batch: dict[str, Tensor]) -> _Lesson:
+        """The batch's scenes in its domains, if it has pictures, then heads in mixtures of these.
+
+        By text alone mixtures take the place of the domains themselves, as published.
+        """
         training, known = self.config.training, self.embeddings
-        domain, truth = batch.get("domain"), None
+        domain = batch.get("domain")
         if domain is None:
             domain = torch.randint(len(known.texts), (share(self.config.loop.batch_size),))
-            heads = self.pool.draw(len(domain) * training.heads)
-        else:
-            heads = self.pool.take(batch["scene"].flatten().to(self.device))
-            truth = placed_image(batch["image"].flatten(0, 1).to(self.device))
         domain = domain.repeat_interleave(training.heads)
-        embedding = known.draw(domain, training.picture_share)
-        target = known.targets[domain]
-        if training.mixtures:
-            weights = draw_mixtures(training.mixtures, len(domain)).to(self.device)
-            weights = weights.repeat_interleave(training.heads, dim=0)
-            heads = _joined(heads, self.pool.draw(len(weights)))
-            embedding = torch.cat([embedding, mixed(embedding, weights)])
-            near = resampled(mixed(target, weights), training.least_cosine)
-            target = torch.cat([target, near])
-        return _Lesson(heads, embedding, target, truth)
+        embedding, target = known.draw(domain, training.picture_share), known.targets[domain]
+        mixture = self._mixture(embedding, target) if training.mixtures else None
+        if "image" not in batch:
+            return mixture or _Lesson(self.pool.draw(len(domain)), embedding, target, None)
+        first = len(self.pool.random)  # of the portraits
+        heads = self.pool.take(first + batch["scene"].flatten().to(self.device))
+        truth = placed_image(batch["image"].flatten(0, 1).to(self.device))
+        lesson = _Lesson(heads, embedding, target, truth)
+        return _joined(lesson, mixture) if mixture else lesson
+
+    def _mixture(self, embedding: Tensor, target: Tensor) -> _Lesson:
+        """Random heads in domains between those of embeddings [N, D] and targets [N, T, D]."""
+        training = self.config.training
+        weights = draw_mixtures(training.mixtures, len(embedding)).to(self.device)
+        weights = weights.repeat_interleave(training.heads, dim=0)
+        near = resampled(mixed(target, weights), training.least_cosine)
+        return _Lesson(self.pool.draw(len(weights)), mixed(embedding, weights), near, None)
 
     def _losses(self, lesson: _Lesson) -> dict[str, Tensor]:
         weights = self.config.weights
         with torch.autocast(self.device.type, enabled=False):
-            change = self.network(lesson.embedding)
+            change = self._changes(lesson.embedding)
             losses = {"size": self._size(change)}
         heads = lesson.heads
         drawn = self.generator.synthesis(heads.w_plus, add_domain(heads.tokens, change))
@@ -238,6 +271,17 @@ class HypernetworkTask:
             known = len(lesson.truth)
             losses |= self._likeness(drawn[:known], image[:known], lesson.truth)
         return losses
+
+    def _changes(self, embedding: Tensor) -> PackedTokens:
+        """Domains [N] of embeddings [N, D].
+
+        Each known domain goes along, so that batch normalisation sees all of them and not the few
+        of a batch: a quarter of the steps then bring the network as far.
+        """
+        every = torch.arange(len(self.embeddings.texts))
+        along = self.embeddings.draw(every, self.config.training.picture_share)
+        said = self.network(torch.cat([embedding, along]))
+        return PackedTokens(*(None if x is None else x[: len(embedding)] for x in said))
 
     def _size(self, change: PackedTokens) -> Tensor:
         table = self.generator.table
@@ -298,9 +342,51 @@ class HypernetworkTask:
         return [self.out]
 
 
-def _joined(a: Heads, b: Heads) -> Heads:
-    """Two batches as one."""
-    tokens = PackedTokens(
-        *(None if x is None else torch.cat([x, y]) for x, y in zip(a.tokens, b.tokens, strict=True))
+def new_network(
+    size: HypernetworkSize, table: LayerTable, *, clip: str = "", generator: str = ""
+) -> HyperDomainNet:
+    """An untrained network for the generator of a table.
+
+    Args:
+        size: Its size.
+        table: Layers of the generator.
+        clip: Fingerprint of the CLIP.
+        generator: Fingerprint of the generator.
+    """
+    channels = tuple((layer.in_channels, layer.out_channels) for layer in table.convs)
+    return HyperDomainNet(
+        HyperDomainNetConfig(
+            conv_channels=channels, clip=clip, generator=generator, **dataclasses.asdict(size)
+        )
     )
-    return Heads(torch.cat([a.w_plus, b.w_plus]), tokens, torch.cat([a.image, b.image]))
+
+
+def _refuse_other_length(config: HypernetworkRun, length: int) -> None:
+    if length != config.network.embed_dim:
+        raise UsageError(
+            "network.embed_dim is not the length of the CLIP's embeddings",
+            found=str(config.network.embed_dim),
+            expected=str(length),
+            hint=f"--set network.embed_dim={length}",
+        )
+
+
+def _refuse_single_heads(config: HypernetworkRun) -> None:
+    if config.training.heads < 2 and config.weights.in_domain_angle:
+        raise UsageError(
+            "in_domain_angle compares the heads of a domain",
+            found=f"training.heads {config.training.heads}",
+            expected="2 or more, or weights.in_domain_angle=0",
+        )
+
+
+def _joined(a: _Lesson, b: _Lesson) -> _Lesson:
+    """Two lessons as one; the second has no pictures."""
+    pairs = zip(a.heads.tokens, b.heads.tokens, strict=True)
+    heads = Heads(
+        torch.cat([a.heads.w_plus, b.heads.w_plus]),
+        PackedTokens(*(None if x is None else torch.cat([x, y]) for x, y in pairs)),
+        torch.cat([a.heads.image, b.heads.image]),
+    )
+    embedding, target = torch.cat([a.embedding, b.embedding]), torch.cat([a.target, b.target])
+    return _Lesson(heads, embedding, target, a.truth)
