@@ -64,11 +64,12 @@ def test_every_table_finds_what_it_reads():
         assert set(tables) - {stage.out} <= set(made), stage.name
         made.append(stage.out)
     names = {stage.name for stage in stages()}
-    for table in TABLES.values():
+    for name, table in TABLES.items():
         plan = [stage.name for stage in needed(table)]
         assert set(table.stages) <= set(plan)
         assert plan.index("generator") > plan.index("render photo")
-        assert "text-only sketch" not in plan
+        # FeatureShift is trained on all of the demo's domains, the tables' own rows read none.
+        assert ("text-only sketch" in plan) is name.startswith("encoders")
     assert names == {name for t in TABLES.values() for name in t.stages if name.startswith("table")}
 
 
