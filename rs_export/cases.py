@@ -9,7 +9,7 @@ import math
 import numpy as np
 from PIL import Image
 
-from rs_export.flow import inverter_of, neutral
+from rs_export.flow import inverter_of, neutral, split_inputs
 from rs_export.graphs.role import Arrays, RoleGraph
 from rs_runtime.contracts.layers import LayerTable
 from rs_train.generator import Generator
@@ -52,8 +52,11 @@ def fixed_cases(roles: dict[str, RoleGraph], generator: Generator) -> dict[str, 
         name = inverter_of(roles)
         cases[name] = [_first(inverter), inverter]
         found = roles[name].reference(inverter)
+        feature = found.pop("feature", None)
         first = neutral(table, found["w_plus"]) | found
         cases["synthesis"].insert(1, first)
+        if feature is not None:
+            cases |= _split_cases(roles, table, [first, cases["synthesis"][-1]], feature)
     if "landmarks" in roles:
         photos = [_photo(heads[0]), np.concatenate([np.zeros_like(heads[0]), heads[1]])]
         cases["landmarks"] = [{"photo": photo} for photo in photos]
@@ -68,6 +71,20 @@ def fixed_cases(roles: dict[str, RoleGraph], generator: Generator) -> dict[str, 
         cases["synthesis"].insert(1, first | roles["refiner"].reference(refiner))
     cases["synthesis"].insert(0, _first(cases["synthesis"][-1]))
     return cases
+
+
+def _split_cases(
+    roles: dict[str, RoleGraph], table: LayerTable, inputs: list[Arrays], feature: np.ndarray
+) -> dict[str, list[Arrays]]:
+    """Cases of the roles of a split synthesis, for some inputs of the whole."""
+    given = [
+        split_inputs(lambda name, own: roles[name].reference(own), table, own, feature)
+        for own in inputs
+    ]
+    return {
+        name: [_first(given[-1][name]), *(own[name] for own in given)]
+        for name in ("synthesis_lower", "feature_shift", "synthesis_upper")
+    }
 
 
 def _prompt_cases(roles: dict[str, RoleGraph], image: np.ndarray) -> dict[str, list[Arrays]]:

@@ -1,6 +1,6 @@
 """From loaded networks to checked graphs."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -11,8 +11,10 @@ import torch
 from rs_export import forms
 from rs_export.cases import fixed_cases
 from rs_export.compare import BF16, FP16_STORED, FP32, TOLERANCES, Tolerance
-from rs_export.flow import inverter_of
+from rs_export.flow import TOKENS, inverter_of
 from rs_export.graphs.base_inverter import base_inverter_role
+from rs_export.graphs.feature_encoder import feature_encoder_role
+from rs_export.graphs.feature_shift import feature_shift_role
 from rs_export.graphs.inverter import inverter_role
 from rs_export.graphs.landmarks import landmarks_role
 from rs_export.graphs.mapping import mapping_role
@@ -20,6 +22,8 @@ from rs_export.graphs.preprocess import PreprocessRole
 from rs_export.graphs.refiner import refiner_role
 from rs_export.graphs.role import Arrays, RoleGraph
 from rs_export.graphs.synthesis import synthesis_role
+from rs_export.graphs.synthesis_lower import synthesis_lower_role
+from rs_export.graphs.synthesis_upper import synthesis_upper_role
 from rs_export.half import compute_in_half, map_nodes
 from rs_export.parity import (
     Case,
@@ -29,6 +33,7 @@ from rs_export.parity import (
     cases_of,
     check_flow,
     check_layers,
+    check_parts,
     check_role,
     layer_values,
     opened,
@@ -48,11 +53,14 @@ from rs_export.variants import (
     proven_variants,
     role_of,
 )
+from rs_runtime.contracts.layers import LayerTable
 from rs_runtime.contracts.manifest import Role
 from rs_runtime.engines.onnxruntime_engine import OnnxRuntimeEngine
 from rs_runtime.roles import HOST_ROLES, choose_variant
 
 Target = Literal["cpu", "gpu", "all"]
+# A feature map is moved by a difference of two others: in bf16 much of it would be rounding.
+_NOT_IN_BF16 = ("feature_encoder", "synthesis_lower", "feature_shift", "synthesis_upper")
 
 
 @dataclass(frozen=True)
@@ -81,6 +89,7 @@ class _Order:
     fp16: bool
     target: Target
     rank: int
+    samples: Callable[[str], Iterator[Arrays]]
     progress: Progress
 
 
@@ -91,10 +100,13 @@ class ExportedModel:
     Attributes:
         roles: By name.
         flow: Differences of a whole inversion, by provider; empty for a model without inverter.
+        split: Differences of both parts of the synthesis from the whole, by provider; empty for a
+            model that does not split it.
     """
 
     roles: dict[str, Exported]
     flow: dict[str, Any]
+    split: dict[str, Any]
 
 
 def role_graphs(parts: Parts) -> dict[str, RoleGraph]:
@@ -109,6 +121,17 @@ def role_graphs(parts: Parts) -> dict[str, RoleGraph]:
     refiner = parts.others.get("refiner")
     if refiner is not None:
         roles.append(refiner_role(refiner, parts.generator.table.resolution))
+    encoder = parts.others.get("feature_encoder")
+    if encoder is not None:
+        roles += [PreprocessRole(encoder.config.image_size), feature_encoder_role(encoder)]
+    shift = parts.others.get("feature_shift")
+    if shift is not None:
+        split = shift.config.layer
+        roles += [
+            synthesis_lower_role(parts.generator, split),
+            feature_shift_role(shift, parts.generator.table.convs[split]),
+            synthesis_upper_role(parts.generator, split),
+        ]
     landmarks = parts.others.get("landmarks")
     if landmarks is not None:
         roles.append(landmarks_role(landmarks))
@@ -136,29 +159,45 @@ def export_model(
     with _one_thread():
         roles = role_graphs(parts)
         cases = fixed_cases(roles, parts.generator)
-        order = _Order(fp16, target, parts.usual_rank, progress)
         domains = [domain.tokens for domain in parts.domains.values()]
-        samples = range_cases(roles, parts.generator, domains)
-        exported = {
-            name: _export_role(role, cases_of(role, cases[name]), samples, order)
-            for name, role in roles.items()
-        }
-        inverter = inverter_of(roles)
-        if inverter is None:
-            return ExportedModel(exported, {})
-        image = cases[inverter][-1]["image"]
-        flow: dict[str, Any] = {}
-        for provider in _proven_providers(exported):
-            runs = {name: _run_with(provider, name, own) for name, own in exported.items()}
-            tolerance = BF16 if provider == "openvino-bf16" else FP16_STORED if fp16 else FP32
-            flow[provider] = check_flow(roles, runs, parts.generator.table, image, tolerance)
-            progress(f"whole inversion, {provider}: {_summary(flow[provider])}")
-        return ExportedModel(exported, flow)
+
+        def samples(role: str) -> Iterator[Arrays]:
+            return range_cases(role, roles, parts.generator, domains)
+
+        order = _Order(fp16, target, parts.usual_rank, samples, progress)
+        known = {name: cases_of(role, cases[name]) for name, role in roles.items()}
+        exported = {name: _export_role(role, known[name], order) for name, role in roles.items()}
+        flow, split = _check_together(exported, roles, known, parts.generator.table, order)
+        return ExportedModel(exported, flow, split)
 
 
-def _export_role(
-    role: RoleGraph, cases: list[Case], samples: Iterable[Arrays], order: _Order
-) -> Exported:
+def _check_together(
+    exported: dict[str, Exported],
+    roles: dict[str, RoleGraph],
+    cases: dict[str, list[Case]],
+    table: LayerTable,
+    order: _Order,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """See `ExportedModel`, flow and split."""
+    flow: dict[str, Any] = {}
+    split: dict[str, Any] = {}
+    inverter = inverter_of(roles)
+    drawn = cases["synthesis"][-1].inputs
+    domain = {name: drawn[name] for name in TOKENS}
+    for provider in _proven_providers(exported):
+        runs = {name: _run_with(provider, name, own) for name, own in exported.items()}
+        tolerance = BF16 if provider == "openvino-bf16" else FP16_STORED if order.fp16 else FP32
+        if "synthesis_lower" in roles:
+            split[provider] = check_parts(runs, cases["synthesis"], tolerance)
+            order.progress(f"both parts of the synthesis, {provider}: {_summary(split[provider])}")
+        if inverter is not None:
+            image = cases[inverter][-1].inputs["image"]
+            flow[provider] = check_flow(roles, runs, table, image, domain, tolerance)
+            order.progress(f"whole inversion, {provider}: {_summary(flow[provider])}")
+    return flow, split
+
+
+def _export_role(role: RoleGraph, cases: list[Case], order: _Order) -> Exported:
     progress = order.progress
     progress(f"{role.name}: tracing")
     intermediate = role.intermediate()
@@ -174,7 +213,7 @@ def _export_role(
     form = "dense" if refined else "plain"
     files = [GraphFile(f"graphs/{role.name}.onnx", model, precision, form, _batch(model))]
     if refined and order.target != "cpu":
-        own, measured = _for_gpus(role.name, intermediate, samples, order)
+        own, measured = _for_gpus(role.name, intermediate, order)
         files = own + files
         parity |= measured
     if refined and order.target != "gpu":
@@ -186,7 +225,7 @@ def _export_role(
         role,
         files,
         cases,
-        bf16=has_large_constants(flat),
+        bf16=has_large_constants(flat) and role.name not in _NOT_IN_BF16,
         tensorrt=order.target != "cpu" and role.name not in HOST_ROLES,
         progress=progress,
     )
@@ -200,7 +239,7 @@ def _export_role(
 
 
 def _for_gpus(
-    name: str, intermediate: onnx.ModelProto, samples: Iterable[Arrays], order: _Order
+    name: str, intermediate: onnx.ModelProto, order: _Order
 ) -> tuple[list[GraphFile], dict[str, Any]]:
     """The synthesis as TensorRT and, in fp16, ONNX Runtime take it; what fp16 has to hold."""
     plugins = plugin_graph(intermediate, order.rank)
@@ -212,7 +251,7 @@ def _for_gpus(
     model = forms.expand(intermediate, forms.dense_normalised)
     convs = forms.refined_convs(intermediate)
     nodes = map_nodes(model, convs)
-    ranges = measure(model, nodes, samples)
+    ranges = measure(model, nodes, order.samples(name))
     order.progress(f"{name}: {_in_fp32(ranges)}")
 
     def half(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -83,11 +83,27 @@ def compute_in_half(model: onnx.ModelProto, nodes: Collection[str]) -> onnx.Mode
                 to = (TensorProto.FLOAT16, "half") if half else (TensorProto.FLOAT, "single")
                 node.input[i] = as_type(name, *to)
         graph.node.append(node)
+    _give_single(graph, halves)
     used = {name for node in graph.node for name in node.input}
     needed = [tensor for tensor in graph.initializer if tensor.name in used]
     del graph.initializer[:]
     graph.initializer.extend(needed)
     return result
+
+
+def _give_single(graph: onnx.GraphProto, halves: Collection[str]) -> None:
+    """Cast outputs of the graph that are computed in fp16 back to fp32."""
+    given = {value.name for value in graph.output} & {*halves}
+    for node in graph.node:
+        for names in (node.input, node.output):
+            for i, name in enumerate(names):
+                if name in given:
+                    names[i] = f"{name}.half"
+    for name in sorted(given):
+        cast = onnx.helper.make_node(
+            "Cast", [f"{name}.half"], [name], name=f"{name}.single", to=TensorProto.FLOAT
+        )
+        graph.node.append(cast)
 
 
 def float_values(model: onnx.ModelProto) -> set[str]:

@@ -5,6 +5,7 @@ MODELS = {
     "two_stage": ("generator", "base_inverter", "refiner"),
     "one_stage": ("generator", "inverter"),
     "base": ("generator", "base_inverter"),
+    "feature_shift": ("generator", "feature_encoder", "feature_shift"),
     "generator": ("generator",),
 }
 # Parts that a model which inverts pictures may have beside these.
@@ -19,6 +20,8 @@ PART_OF_KIND = {
     "e4e": "base_inverter",
     "one_stage": "inverter",
     "refiner": "refiner",
+    "feature_style": "feature_encoder",
+    "feature_shift": "feature_shift",
     "landmarks": "landmarks",
     "clip": "prompt_clip",
     "hypernetwork": "hypernetwork",

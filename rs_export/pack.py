@@ -59,6 +59,8 @@ def pack(
     proofs: dict[str, Any] = {name: role.parity for name, role in exported.roles.items()}
     if exported.flow:
         proofs["inversion"] = exported.flow
+    if exported.split:
+        proofs["both parts of the synthesis"] = exported.split
     proofs["tolerances"] = {name: asdict(limits) for name, limits in TOLERANCES.items()}
     manifest = Manifest(
         model=sources.model,

@@ -98,7 +98,7 @@ def check_role(
 
 @dataclass(frozen=True)
 class LayerValues:
-    """Every refined layer's result, and "image_float", for one input of the synthesis.
+    """Every refined layer's result, and the outputs, for one input of a synthesis or its part.
 
     Attributes:
         inputs: The input.
@@ -114,16 +114,19 @@ class LayerValues:
 def layer_values(role: TracedRole, inputs: Mapping[str, np.ndarray]) -> LayerValues:
     """Compute what the layers of a synthesis must give."""
     with _layers(_plain_convolve) as pytorch:
-        image = role.reference(inputs)["image_float"]
+        outputs = role.reference(inputs)
     with _layers(_oracle_convolve) as oracle:
-        oracle_image = role.reference(inputs)["image_float"]
-    return LayerValues(
-        inputs, pytorch | {"image_float": image}, oracle | {"image_float": oracle_image}
-    )
+        oracle_outputs = role.reference(inputs)
+    return LayerValues(inputs, pytorch | _floats(outputs), oracle | _floats(oracle_outputs))
+
+
+def _floats(outputs: Arrays) -> Arrays:
+    """Outputs without pictures of bytes, which say less."""
+    return {name: value for name, value in outputs.items() if value.dtype != np.uint8}
 
 
 def check_layers(graph: bytes, values: LayerValues, tolerance: Tolerance) -> dict[str, Numbers]:
-    """Compare every refined layer of a synthesis, and its float image, three ways.
+    """Compare every refined layer of a synthesis or its part, and its outputs, three ways.
 
     Args:
         graph: The file under test; its layers' results are named as in the layer table.
@@ -139,7 +142,7 @@ def check_layers(graph: bytes, values: LayerValues, tolerance: Tolerance) -> dic
     """
     pytorch, oracle = values.pytorch, values.oracle
     observed = modify_outputs(onnx.load_from_string(graph), outputs=list(pytorch))
-    found = run_graph("synthesis", observed.SerializeToString(), values.inputs)
+    found = run_graph(observed.graph.name, observed.SerializeToString(), values.inputs)
     pairs = {
         "graph_pytorch": (found, pytorch, tolerance),
         "graph_oracle": (found, oracle, tolerance),
@@ -159,6 +162,7 @@ def check_flow(
     runs: Mapping[str, RunGraph],
     table: LayerTable,
     image: np.ndarray,
+    domain: Arrays,
     tolerance: Tolerance,
 ) -> Numbers:
     """Compare a whole inversion, graph after graph, with the same in PyTorch.
@@ -168,6 +172,7 @@ def check_flow(
         runs: Run their files.
         table: The generator's layers.
         image: uint8 [N, S, S, 3], preprocessed.
+        domain: Tokens of N samples, see `flow.invert`.
         tolerance: What may differ in the end.
 
     Returns:
@@ -176,12 +181,39 @@ def check_flow(
     Raises:
         NumericsError: A difference beyond the tolerance.
     """
-    found = invert(lambda name, inputs: runs[name](inputs), roles, table, image)
-    expected = invert(lambda name, inputs: roles[name].reference(inputs), roles, table, image)
+    found = invert(lambda name, inputs: runs[name](inputs), roles, table, image, domain)
+    expected = invert(
+        lambda name, inputs: roles[name].reference(inputs), roles, table, image, domain
+    )
     return {
         name: require(found[name], expected[name], tolerance, f"inversion {name}").rounded()
         for name in expected
     }
+
+
+def check_parts(
+    runs: Mapping[str, RunGraph], cases: Sequence[Case], tolerance: Tolerance
+) -> Numbers:
+    """Compare the two parts of a synthesis, one after the other, with the whole in PyTorch.
+
+    Args:
+        runs: Run the files of roles "synthesis_lower" and "synthesis_upper".
+        cases: Cases of role "synthesis".
+        tolerance: What may differ.
+
+    Returns:
+        The worst difference over the cases, by output.
+
+    Raises:
+        NumericsError: A difference beyond the tolerance.
+    """
+    worst: Numbers = {}
+    for inputs, expected in cases:
+        found = runs["synthesis_upper"](inputs | runs["synthesis_lower"](inputs))
+        for name in expected:
+            measured = require(found[name], expected[name], tolerance, f"both parts' {name}")
+            _keep_worst(worst, name, measured.rounded())
+    return worst
 
 
 def _oracle_convolve(

@@ -7,12 +7,13 @@ their own tokens, every other one with a domain at some strength.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from rs_export.flow import inverter_of
+from rs_export.flow import inverter_of, split_inputs
 from rs_export.graphs.role import Arrays, RoleGraph
 from rs_export.half import values_in_half
 from rs_export.portable import IR_VERSION
@@ -83,22 +84,53 @@ def measure(model: onnx.ModelProto, nodes: Mapping[str, str], cases: Iterable[Ar
 
 
 def range_cases(
-    roles: Mapping[str, RoleGraph], generator: Generator, domains: Sequence[TokenSet]
+    name: str, roles: Mapping[str, RoleGraph], generator: Generator, domains: Sequence[TokenSet]
 ) -> Iterator[Arrays]:
-    """Yield `SAMPLES` inputs of the synthesis, one sample each; the same every time."""
+    """Yield `SAMPLES` inputs of the synthesis or of a part of it, one sample each.
+
+    Args:
+        name: The role: "synthesis", "synthesis_lower" or "synthesis_upper".
+        roles: The roles of the model.
+        generator: Gives the sizes.
+        domains: The domains of the model.
+
+    Yields:
+        Inputs by name, the same ones every time.
+    """
+    table = generator.table
+    for inputs, feature in _whole_cases(roles, generator, domains):
+        if name != "synthesis_upper":
+            yield inputs
+            continue
+        if feature is None:
+            plain = _inputs(inputs["w_plus"], neutral(1, table))
+            feature = roles["synthesis_lower"].reference(plain)["feature"]
+        run = partial(_reference, roles)
+        yield split_inputs(run, table, inputs, feature)[name]
+
+
+def _reference(roles: Mapping[str, RoleGraph], name: str, inputs: Arrays) -> Arrays:
+    return roles[name].reference(inputs)
+
+
+def _whole_cases(
+    roles: Mapping[str, RoleGraph], generator: Generator, domains: Sequence[TokenSet]
+) -> Iterator[tuple[Arrays, np.ndarray | None]]:
+    """Inputs of the whole synthesis, and the feature map of an inverted picture that has one."""
     rng = np.random.default_rng(_SEED)
     table = generator.table
     inverter = inverter_of(roles)
     inverted = 0 if inverter is None else _INVERTED
     for n in range(SAMPLES - inverted):
         w_plus = _heads(roles, generator, rng, count=1, mixed=n % 2 == 1)
-        yield _inputs(w_plus, _with_domain(None, n, domains, table))
+        yield _inputs(w_plus, _with_domain(None, n, domains, table)), None
     for start in range(0, inverted, _BATCH):
         heads = _heads(roles, generator, rng, count=min(_BATCH, inverted - start), mixed=False)
-        w_plus, own = _invert(roles, table, inverter, heads)
+        w_plus, own, feature = _invert(roles, table, inverter, heads)
         for n in range(len(heads)):
             tokens = PackedTokens(*(value[n : n + 1] for value in own))
-            yield _inputs(w_plus[n : n + 1], _with_domain(tokens, n, domains, table))
+            inputs = _inputs(w_plus[n : n + 1], _with_domain(tokens, n, domains, table))
+            yield inputs, None if feature is None else feature[n : n + 1]
 
 
 def _heads(
@@ -120,7 +152,7 @@ def _heads(
 
 def _invert(
     roles: Mapping[str, RoleGraph], table: LayerTable, inverter: str, w_plus: np.ndarray
-) -> tuple[np.ndarray, PackedTokens]:
+) -> tuple[np.ndarray, PackedTokens, np.ndarray | None]:
     """Draw heads and invert the pictures, as the runtime would."""
     plain = neutral(len(w_plus), table)
     drawn = roles["synthesis"].reference(_inputs(w_plus, plain))["image"]
@@ -131,7 +163,7 @@ def _invert(
         first = roles["synthesis"].reference(_inputs(found["w_plus"], plain))["image_float"]
         found |= roles["refiner"].reference({"image": image, "first_inversion": first})
     tokens = plain if "P" not in found else plain._replace(P=found["P"], Q=found["Q"])
-    return found["w_plus"], tokens
+    return found["w_plus"], tokens, found.get("feature")
 
 
 def _with_domain(

@@ -140,7 +140,8 @@ def find_sources(
                 found[part] = path / f"{part}.safetensors"
         sets += sorted((path / "domains").glob("*.tokens"))
         edits += sorted((path / "edits").glob(f"*{EDIT_SUFFIX}"))
-        if (path / _RECONSTRUCTION).is_file() and model != "generator":
+        # It is measured on pictures that keep tokens, not on those that keep a feature map.
+        if (path / _RECONSTRUCTION).is_file() and model not in ("generator", "feature_shift"):
             reconstruction = _read_json(path / _RECONSTRUCTION)
     missing = [part for part in MODELS[model] if part not in found]
     if missing:
@@ -176,6 +177,8 @@ def load_parts(sources: Sources) -> Parts:
             "licence": str(header["record"].get("licence", "not stated")),
         }
     generator = models.pop("generator")
+    if "feature_shift" in models:
+        _check_split(models["feature_encoder"], models["feature_shift"], sources)
     for part, network in models.items():
         _check_fits(part, sources.checkpoints[part], network, generator)
     domains = _load_domains(sources.domains, generator)
@@ -257,7 +260,12 @@ def _check_fits(part: str, path: Path, network: nn.Module, generator: Generator)
     if part in ("refiner", "inverter"):
         pairs = tuple((layer.in_channels, layer.out_channels) for layer in table.convs)
         sizes.append(("convolutions", tuple(map(tuple, config.conv_channels)), pairs))
-    if part not in ("refiner", *OPTIONAL):
+    if part in ("feature_encoder", "feature_shift"):
+        reader = table.convs[config.layer]
+        sizes.append(("channels at the split", config.feature_channels, reader.in_channels))
+    if part == "feature_encoder":
+        sizes.append(("side at the split", config.feature_side, reader.resolution // reader.up))
+    if part in ("base_inverter", "inverter", "feature_encoder"):
         sizes += [
             ("rows of w_plus", config.num_ws, table.num_ws),
             ("w_dim", config.w_dim, table.w_dim),
@@ -273,6 +281,16 @@ def _check_fits(part: str, path: Path, network: nn.Module, generator: Generator)
                 expected=str(expected),
                 hint="export the checkpoints of one training run together",
             )
+
+
+def _check_split(encoder: nn.Module, shift: nn.Module, sources: Sources) -> None:
+    found, expected = shift.config.layer, encoder.config.layer
+    if found != expected or found < 1:
+        raise IncompatibleError(
+            f"{sources.checkpoints['feature_shift']}: moves another feature map than the encoder's",
+            found=f"the input of convolution {found}",
+            expected=f"that of convolution {expected}, at least 1",
+        )
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -30,12 +30,18 @@ class _Synthesis(nn.Module):
 
 def synthesis_role(generator: Generator) -> TracedRole:
     """The synthesis network with tokens as inputs."""
-    example = neutral_inputs(generator.table, batch=2, rank=2)
-    dynamic = batch_only(example)
-    dynamic["P"][1] = dynamic["Q"][1] = "L"
+    example, dynamic = token_inputs(generator.table)
     return TracedRole(
         "synthesis", _Synthesis(generator), example, dynamic, ("image", "image_float")
     )
+
+
+def token_inputs(table: LayerTable) -> tuple[dict[str, Tensor], dict[str, dict[int, str]]]:
+    """Inputs to trace a synthesis with, and their dynamic axes."""
+    example = neutral_inputs(table, batch=2, rank=2)
+    dynamic = batch_only(example)
+    dynamic["P"][1] = dynamic["Q"][1] = "L"
+    return example, dynamic
 
 
 def neutral_inputs(table: LayerTable, batch: int, rank: int) -> dict[str, Tensor]:

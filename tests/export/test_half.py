@@ -53,7 +53,7 @@ class Traced:
 
 def trace(generator: Generator, domains: list[TokenSet], model: onnx.ModelProto | None) -> Traced:
     roles = {"mapping": mapping_role(generator), "synthesis": synthesis_role(generator)}
-    cases = list(islice(range_cases(roles, generator, domains), 5))
+    cases = list(islice(range_cases("synthesis", roles, generator, domains), 5))
     return Traced(roles["synthesis"], model or roles["synthesis"].intermediate(), cases)
 
 
@@ -113,9 +113,9 @@ def test_a_layer_at_the_limit_stays_in_fp16() -> None:
 def test_latents_and_tokens_are_varied_and_the_same_every_time(parts) -> None:
     roles = role_graphs(parts)
     domains = [domain.tokens for domain in parts.domains.values()]
-    cases = list(range_cases(roles, parts.generator, domains))
+    cases = list(range_cases("synthesis", roles, parts.generator, domains))
     assert len(cases) == ranges.SAMPLES >= 256
-    again = next(iter(range_cases(roles, parts.generator, domains)))
+    again = next(iter(range_cases("synthesis", roles, parts.generator, domains)))
     assert all(np.array_equal(again[name], cases[0][name]) for name in again)
     w_plus = np.stack([case["w_plus"][0] for case in cases])
     assert len(np.unique(w_plus[:, 0, 0])) == len(cases)
