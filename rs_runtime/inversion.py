@@ -141,6 +141,7 @@ class Inversion:
         *,
         edits: Edits | None = None,
         image_strength: float | Sequence[float] = 1.0,
+        calibrate: bool = False,
     ) -> NDArray[np.uint8]:
         """Draws the picture, edited, in a mix of domains.
 
@@ -152,18 +153,21 @@ class Inversion:
                 They act on w_plus and styles; the picture's tokens stay, its feature map follows.
             image_strength: Factor on the picture's own tokens or feature map, or one for each
                 picture of a batch; 0 draws the latent alone.
+            calibrate: Divide the domains' residuals and style offsets, layer by layer, by how much
+                the encoder's styles vary beside those that domains are learned on.
 
         Returns:
             uint8 [R, R, 3], or [N, R, R, 3] of a batch.
 
         Raises:
             UsageError: An unknown domain or edit, or a strength that is not finite.
-            IncompatibleError: A token set or direction of another generator.
+            IncompatibleError: A token set or direction of another generator; a bundle without
+                calibration, if asked for.
             NumericsError: The strengths drive the network to values that are not finite.
         """
         if domains is None and edits is None and np.all(np.equal(image_strength, 1)):
             return self.reconstruction
-        mixes = self._runtime.mixes(domains, len(self))
+        mixes = self._runtime.mixes(domains, len(self), calibrate=calibrate)
         edit_lists = self._runtime.edit_lists(edits, len(self))
         return self._view(self._draw(mixes, edit_lists, image_strength))
 

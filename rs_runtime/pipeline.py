@@ -17,14 +17,17 @@ import math
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rs_runtime.calibration import calibrated
 from rs_runtime.choices import TOKENS_SUFFIX, Choices, Domains, Edits, Item
 from rs_runtime.contracts.bundle import Bundle, read_bundle
+from rs_runtime.contracts.calibration import Calibration, decode_calibration
 from rs_runtime.contracts.directions import Direction, decode_direction, read_direction
 from rs_runtime.contracts.errors import (
     IncompatibleError,
@@ -32,7 +35,7 @@ from rs_runtime.contracts.errors import (
     UsageError,
 )
 from rs_runtime.contracts.layers import LayerTable
-from rs_runtime.contracts.manifest import EDIT_SUFFIX, FEATURE_ENCODER, Manifest
+from rs_runtime.contracts.manifest import CALIBRATION_PATH, EDIT_SUFFIX, FEATURE_ENCODER, Manifest
 from rs_runtime.contracts.tokens import TokenSet, decode_token_set, read_token_set
 from rs_runtime.detail import Detail, FeatureDetail, TokenDetail, no_token_set
 from rs_runtime.editing import EditList, edit
@@ -437,18 +440,41 @@ class Runtime:
             tokens = tokens._replace(P=found["P"], Q=found["Q"])
         return w_plus, TokenDetail(self._synthesis, self.table, tokens), first
 
-    def mixes(self, domains: Any, count: int) -> list[Mix]:
+    def mixes(self, domains: Any, count: int, *, calibrate: bool = False) -> list[Mix]:
         """One mix for each of ``count`` samples.
 
         Args:
             domains: As for ``Inversion.synthesize``; a list of lists gives each sample its own.
             count: Number of samples N.
+            calibrate: As for ``Inversion.synthesize``.
 
         Raises:
             UsageError: An unknown domain, or a list of lists of another length.
-            IncompatibleError: A token set of another generator.
+            IncompatibleError: A token set of another generator; a bundle without calibration.
         """
-        return self._fitting(self.domain_choices, domains, count)
+        samples = self._fitting(self.domain_choices, domains, count)
+        if not calibrate:
+            return samples
+        sets = {id(domain): domain for sample in samples for domain, _ in sample}
+        known = {key: calibrated(domain, self.calibration) for key, domain in sets.items()}
+        return [[(known[id(domain)], factor) for domain, factor in sample] for sample in samples]
+
+    @cached_property
+    def calibration(self) -> Calibration:
+        """How the styles of the bundle's encoder vary beside the mapping network's.
+
+        Raises:
+            IncompatibleError: The bundle has no calibration, or one for another generator.
+            MalformedFileError: Its file is damaged.
+        """
+        if CALIBRATION_PATH not in self.manifest.files:
+            raise IncompatibleError(
+                "the bundle has no calibration",
+                expected=f"a {CALIBRATION_PATH} in it",
+                hint="make one with rs-train eval calibration, and export the bundle again",
+            )
+        data = self.bundle.read(CALIBRATION_PATH)
+        return decode_calibration(data, **self._origin, name_hint=CALIBRATION_PATH)
 
     def edit_lists(self, edits: Any, count: int) -> list[EditList]:
         """One list of edits for each of ``count`` samples; arguments and errors as ``mixes``."""

@@ -116,6 +116,15 @@ def edit_option(command: Command) -> Command:
     )(command)
 
 
+def calibrate_option(command: Command) -> Command:
+    """Adds ``--calibrate``."""
+    return click.option(
+        "--calibrate",
+        is_flag=True,
+        help="Fit the domains to the styles of the bundle's encoder, by its calibration.",
+    )(command)
+
+
 def out_option(what: str) -> Callable[[Command], Command]:
     """Adds ``--out``; ``what`` says where results go without it."""
     return click.option(
@@ -141,18 +150,24 @@ class Chosen:
     files: list[Path]
 
 
-def choose(runtime: Runtime, domains: Sequence[str], edits: Sequence[str] = ()) -> Chosen:
+def choose(
+    runtime: Runtime,
+    domains: Sequence[str],
+    edits: Sequence[str] = (),
+    *,
+    calibrate: bool = False,
+) -> Chosen:
     """Reads token sets and directions once, so that a bad one ends the command before any work.
 
     Raises:
         UsageError: Neither a file nor a name of the bundle.
         MalformedFileError: A damaged file.
-        IncompatibleError: A file for another generator.
+        IncompatibleError: A file for another generator, or `calibrate` with a bundle without it.
     """
     requests = [runtime.edit_choices.parse(text) for text in edits]
     requests += [runtime.domain_choices.parse(text) for text in domains]
     return Chosen(
-        domains=runtime.mixes(list(domains), 1)[0],
+        domains=runtime.mixes(list(domains), 1, calibrate=calibrate)[0],
         edits=runtime.edit_lists(list(edits), 1)[0],
         label="+".join(request.label for request in requests),
         files=[own.path for own in requests if own.path is not None],

@@ -12,6 +12,7 @@ import click
 from rs_runtime.cli._options import (
     Chosen,
     RuntimeOptions,
+    calibrate_option,
     choose,
     out_option,
     place_outputs,
@@ -48,12 +49,14 @@ _ALL = "all"
     metavar="X,...",
     help="The strengths in each row.",
 )
+@calibrate_option
 @out_option("<stem>.compare.png beside the photo")
 @runtime_options
 def command(
     photo: str,
     domains: str,
     strengths: str,
+    calibrate: bool,
     out: str | None,
     options: RuntimeOptions,
 ) -> None:
@@ -70,7 +73,7 @@ def command(
 
     sweep = parse_strengths(strengths)
     runtime = options.load()
-    chosen = _chosen(runtime, domains)
+    chosen = _chosen(runtime, domains, calibrate)
     name = Path(photo).with_name(f"{Path(photo).stem}.compare.png")
     output = place_outputs(out, [name], several=False)[0]
     refuse_overwriting(output, [photo, *(path for own in chosen for path in own.files)])
@@ -108,13 +111,13 @@ def parse_strengths(text: str) -> list[float]:
     return numbers
 
 
-def _chosen(runtime: Runtime, text: str) -> list[Chosen]:
+def _chosen(runtime: Runtime, text: str, calibrate: bool) -> list[Chosen]:
     names = runtime.domains if text == _ALL else [part.strip() for part in text.split(",")]
     if not names:
         raise UsageError(
             "the bundle has no domains", hint="name token sets: --domains a.tokens,b.tokens"
         )
-    return [choose(runtime, [name]) for name in names]
+    return [choose(runtime, [name], calibrate=calibrate) for name in names]
 
 
 def _row(

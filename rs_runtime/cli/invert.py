@@ -14,6 +14,7 @@ from rs_runtime.cli._faces import FaceOptions, face_options
 from rs_runtime.cli._options import (
     Chosen,
     RuntimeOptions,
+    calibrate_option,
     choose,
     domain_option,
     edit_option,
@@ -77,6 +78,7 @@ class _Result:
     metavar="X",
     help="Factor on the photo's own tokens or feature map.",
 )
+@calibrate_option
 @click.option(
     "--save-tokens",
     metavar="FILE",
@@ -91,6 +93,7 @@ def command(
     faces: FaceOptions,
     strip: bool,
     image_strength: float,
+    calibrate: bool,
     save_tokens: str | None,
     options: RuntimeOptions,
 ) -> None:
@@ -106,7 +109,7 @@ def command(
     from rs_runtime.image_io import refuse_overwriting
 
     runtime = options.load()
-    chosen = choose(runtime, domains, edits)
+    chosen = choose(runtime, domains, edits, calibrate=calibrate)
     label = chosen.label or "inverted"
     files, names = _files(photos, label)
     outputs = place_outputs(out, names, several=len(files) > 1 or files != list(photos))

@@ -30,6 +30,7 @@ MANIFEST_NAME = "manifest.json"
 MAX_FILE_BYTES = 1 << 33
 EDITS_FOLDER = "edits/"
 EDIT_SUFFIX = ".direction"
+CALIBRATION_PATH = "calibration.json"
 
 MODEL_ROLES: Mapping[str, tuple[str, ...]] = {
     "generator": ("synthesis",),
@@ -163,8 +164,9 @@ class Manifest:
         parity: Measured differences between PyTorch, the graphs and the oracle.
         licences: Licence by part: weights, data, domains, ….
         record: How the bundle was made: commands, seeds, versions, commit.
-        files: Every file of the bundle except the manifest itself, by path; those in `edits/` are
-            the bundle's edits, which readers of schema 1 may do without.
+        files: Every file of the bundle except the manifest itself, by path; `calibration.json` and
+            those in `edits/` are the bundle's calibration and edits, which readers of schema 1 may
+            do without.
         schema_version: Version of this layout.
     """
 
