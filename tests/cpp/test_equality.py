@@ -10,7 +10,8 @@ from rs_runtime.image_io import load_picture
 from rs_runtime.pipeline import Runtime as PythonRuntime
 from rs_runtime.pipeline import load
 from tests.cpp.conftest import BUNDLE, PHOTO, onnxruntime_options, run
-from tests.cpp.library import Library, Runtime
+from tests.cpp.library import Failure, Library, Runtime
+from tests.cpp.tiny_openvino import build_with_features
 
 LEVELS = 1  # grey levels that two runs of one engine may differ by
 DOMAINS = ("cartoon", "oil", "sketch")
@@ -112,6 +113,32 @@ def test_rows_may_have_gaps(pair, photo):
     gaps = wide[:, : photo.shape[1]]
     drawn = [own.synthesize(own.invert([each])) for each in (gaps, photo)]
     np.testing.assert_array_equal(*drawn)
+
+
+def test_pictures_with_feature_maps(library, tmp_path: Path):
+    bundle = build_with_features(tmp_path / "features")
+    own = library.open_bundle(bundle, provider=b"openvino", threads=1)
+    python = load(bundle, provider="openvino", threads=1)
+    rng = np.random.default_rng(2)
+    colours = rng.integers(0, 256, (11, 1, 1, 3), np.uint8)
+    pictures = [np.broadcast_to(colour, (9, 9, 3)).copy() for colour in colours]
+    inversion, expected = own.invert(pictures), python.invert(pictures, check=False)
+    plain = own.synthesize(inversion)
+    assert difference(plain, expected.reconstruction) <= LEVELS
+    mixes = [["sketch"], ["oil=0.5", "sketch=-0.25"], *[[]] * 9]
+    strengths = [1.0, 0.5, 0.0, *[1.0] * 8]
+    drawn = own.synthesize(inversion, list(zip(mixes, strengths, strict=True)))
+    assert difference(drawn, expected.synthesize(mixes, image_strength=strengths)) <= LEVELS
+    assert [difference(*two) > LEVELS for two in zip(drawn, plain, strict=True)] == [True] * 3 + [
+        False
+    ] * 8
+    np.testing.assert_allclose(own.errors(inversion), expected.error, rtol=1e-3)
+    with pytest.raises(Failure, match="feature map") as refusal:
+        library.check(library.save_tokens(inversion, 0, str(tmp_path / "me.tokens").encode()))
+    assert refusal.value.status == 5
+    with pytest.raises(Failure, match="finite") as refusal:
+        own.synthesize(inversion, [(["sketch"], float("nan"))])
+    assert refusal.value.status == 2
 
 
 def test_example_program_writes_what_python_draws(build_folder, library, tmp_path: Path):

@@ -6,8 +6,8 @@
 #include <system_error>
 
 #include "contracts/descriptor.h"
-#include "contracts/error.h"
 #include "contracts/files.h"
+#include "outcome.h"
 
 using namespace refinestyle;
 namespace fs = std::filesystem;
@@ -39,16 +39,6 @@ void put(const std::string& path, const std::string& text) { std::ofstream(path)
 
 std::string get(const std::string& path) {
   return std::string(ByteView(read_file(path, 1000, "file")).text());
-}
-
-template <typename Work>
-Status outcome_of(const Work& work) {
-  try {
-    work();
-  } catch (const Error& error) {
-    return error.status;
-  }
-  return Status::kOk;
 }
 
 }  // namespace

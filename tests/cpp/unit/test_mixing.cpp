@@ -3,8 +3,8 @@
 #include <cmath>
 #include <limits>
 
-#include "contracts/error.h"
 #include "mixing/mixing.h"
+#include "outcome.h"
 
 using namespace refinestyle;
 
@@ -43,16 +43,6 @@ float residual(const PackedTokens& tokens, std::size_t sample, std::size_t o, st
 
 PackedTokens mixed(const std::vector<Mix>& samples) {
   return mix(samples, table(), neutral(samples.size(), table()));
-}
-
-template <class Work>
-Status status_of(const Work& work) {
-  try {
-    work();
-  } catch (const Error& error) {
-    return error.status;
-  }
-  return Status::kOk;
 }
 
 }  // namespace
@@ -115,7 +105,7 @@ TEST_CASE("scaling multiplies the residual once and the changes of the modulatio
   const PackedTokens scaled = scale(own, {0.5, 0.25});
   CHECK(residual(scaled, 0, 0, 0) == 3);
   CHECK(scaled.modulation.row(1, 0)[0] == 1.5F);
-  CHECK(status_of([&] { scale(own, {1.0}); }) == Status::kUsage);
+  CHECK(outcome_of([&] { scale(own, {1.0}); }) == Status::kUsage);
 }
 
 TEST_CASE("layers come apart as they were put together, without those that are zero") {
@@ -134,11 +124,11 @@ TEST_CASE("layers come apart as they were put together, without those that are z
 TEST_CASE("strengths that are not finite and sets of other layers are refused") {
   const TokenSet one = domain(1, 1, 1);
   for (double strength : {std::nan(""), std::numeric_limits<double>::infinity()}) {
-    CHECK(status_of([&] { mixed({{{&one, strength}}}); }) == Status::kUsage);
+    CHECK(outcome_of([&] { mixed({{{&one, strength}}}); }) == Status::kUsage);
   }
   TokenSet wide = one, other;
   wide.P.begin()->second = filled({1, 99}, 1);
-  CHECK(status_of([&] { mixed({{{&wide, 1.0}}}); }) == Status::kIncompatible);
+  CHECK(outcome_of([&] { mixed({{{&wide, 1.0}}}); }) == Status::kIncompatible);
   other.style_offset["b16.conv0"] = filled({4}, 1);
-  CHECK(status_of([&] { mixed({{{&other, 1.0}}}); }) == Status::kIncompatible);
+  CHECK(outcome_of([&] { mixed({{{&other, 1.0}}}); }) == Status::kIncompatible);
 }

@@ -181,7 +181,7 @@ typedef struct refinestyle_domain {
 typedef struct refinestyle_mix {
   const refinestyle_domain* domains;
   size_t count;
-  double image_strength; /* 1 keeps the picture's own tokens as they are */
+  double image_strength; /* 1 keeps the picture's own tokens or feature map as they are */
 } refinestyle_mix;
 
 /* ---------------------------------------------------------------------------------- inversions */
@@ -222,7 +222,9 @@ REFINESTYLE_API refinestyle_status refinestyle_synthesize(const refinestyle_inve
 REFINESTYLE_API refinestyle_status refinestyle_reconstruction_errors(
     const refinestyle_inversion* inversion, double* errors, size_t count) REFINESTYLE_NOEXCEPT;
 
-/* Writes the latent and tokens of one picture as a token set; the name is the file's stem. */
+/* Writes the latent and tokens of one picture as a token set; the name is the file's stem. Bundles
+ * of the model feature_shift give feature maps in the place of tokens, which no token set holds:
+ * status 5. */
 REFINESTYLE_API refinestyle_status refinestyle_save_tokens(const refinestyle_inversion* inversion,
                                                            size_t index, const char* path)
     REFINESTYLE_NOEXCEPT;

@@ -20,6 +20,9 @@ const std::map<std::string, std::vector<std::string>> kModelRoles = {
     {"base", {"preprocess", "base_inverter", "synthesis"}},
     {"one_stage", {"preprocess", "inverter", "synthesis"}},
     {"two_stage", {"preprocess", "base_inverter", "refiner", "synthesis"}},
+    {"feature_shift",
+     {"preprocess", "feature_encoder", "synthesis_lower", "feature_shift", "synthesis_upper",
+      "synthesis"}},
 };
 
 Error malformed(std::string failed, std::string found = "", std::string expected = "") {
@@ -202,8 +205,10 @@ void check_used_files(const Manifest& manifest, const std::string& what) {
 void check_consistent(const Manifest& manifest, const std::string& what) {
   const auto needed = kModelRoles.find(manifest.model);
   if (needed == kModelRoles.end()) {
+    std::vector<std::string> known;
+    for (const auto& kind : kModelRoles) known.push_back(kind.first);
     throw Error(Status::kIncompatible, what + ": an unknown kind of model", manifest.model,
-                "generator, base, one_stage, two_stage", "update this program");
+                join(known), "update this program");
   }
   for (const std::string& role : needed->second) {
     if (manifest.roles.count(role) == 0) {

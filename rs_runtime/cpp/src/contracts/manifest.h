@@ -67,7 +67,7 @@ struct Manifest {
   // unknown kind of model.
   static Manifest from_json(std::string_view text, const std::string& what);
 
-  std::string model;  // generator, base, one_stage, two_stage
+  std::string model;  // generator, base, one_stage, two_stage, feature_shift
   LayerTable layer_table;
   int image_size;  // side R in pixels of what the synthesis gives
   std::string generator_fingerprint;

@@ -21,8 +21,8 @@ std::unique_ptr<Engine> open_tensorrt(const Graph& graph);
 
 // Opens an engine that another program built here, to write down in its sidecar the shapes that it
 // takes; `plugins` is the path of the plugin library, if the sidecar names one. TensorRT runs code
-// of an engine: only for one of the caller's own. Throws kIncompatible if TensorRT refuses it, or if
-// its tensors are not those of the sidecar; kResource.
+// of an engine: call it for the caller's own. Throws kResource, and kIncompatible if TensorRT
+// refuses the engine or its tensors are not those of the sidecar.
 void describe_shapes(EngineFile& sidecar, const Bytes& engine, const std::string& plugins);
 
 }  // namespace refinestyle

@@ -163,14 +163,19 @@ PackedTokens mix(const std::vector<Mix>& samples, const LayerTable& table,
   return packed;
 }
 
-PackedTokens scale(PackedTokens tokens, const std::vector<double>& strengths) {
-  if (strengths.size() != tokens.count) {
+std::vector<float> factors(const std::vector<double>& strengths, std::size_t count) {
+  if (strengths.size() != count) {
     throw Error(Status::kUsage, "each sample needs its own strength",
-                std::to_string(strengths.size()) + " strengths", std::to_string(tokens.count));
+                std::to_string(strengths.size()) + " strengths", std::to_string(count));
   }
+  for (const double strength : strengths) check_strength(strength);
+  return {strengths.begin(), strengths.end()};
+}
+
+PackedTokens scale(PackedTokens tokens, const std::vector<double>& strengths) {
+  const std::vector<float> own = factors(strengths, tokens.count);
   for (std::size_t n = 0; n < tokens.count; ++n) {
-    check_strength(strengths[n]);
-    const auto factor = static_cast<float>(strengths[n]);
+    const float factor = own[n];
     for (std::size_t row = 0; row < tokens.rank(); ++row) {
       float* P = tokens.P.row(n, row);
       std::for_each(P, P + tokens.P.width(), [&](float& value) { value *= factor; });

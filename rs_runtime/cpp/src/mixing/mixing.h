@@ -75,6 +75,9 @@ PackedTokens mix(const std::vector<Mix>& samples, const LayerTable& table,
 // Throws kUsage for a strength that is not finite, or another number of them.
 PackedTokens scale(PackedTokens tokens, const std::vector<double>& strengths);
 
+// The same factors as floats, checked. Throws as scale does.
+std::vector<float> factors(const std::vector<double>& strengths, std::size_t count);
+
 // Samples [begin, end) of a batch, without the rows that only the others need.
 PackedTokens take(const PackedTokens& tokens, std::size_t begin, std::size_t end);
 

@@ -3,19 +3,22 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <iterator>
 #include <tuple>
 #include <utility>
 
 #include "contracts/domains.h"
 #include "contracts/error.h"
 #include "contracts/sha256.h"
+#include "pipeline/outputs.h"
 #include "pipeline/random.h"
 #include "pipeline/reconstruction.h"
 
 namespace refinestyle {
 namespace {
 
-constexpr const char* kRepair = "the bundle is damaged; get it again or export it again";
+// Roles of which one reads the picture first.
+constexpr const char* kInverters[] = {"inverter", "base_inverter", "feature_encoder"};
 
 std::vector<std::string> names(const std::map<std::string, std::string>& domains) {
   std::vector<std::string> list;
@@ -24,28 +27,6 @@ std::vector<std::string> names(const std::map<std::string, std::string>& domains
 }
 
 std::int64_t signed_size(std::size_t size) { return static_cast<std::int64_t>(size); }
-
-// Takes an output that must be of this dtype and shape; a side of -1 may be any.
-Tensor take_output(Tensors& outputs, const std::string& name, DType dtype, const Shape& shape) {
-  const auto found = outputs.find(name);
-  const bool fits = found != outputs.end() && found->second.dtype == dtype &&
-                    std::equal(shape.begin(), shape.end(), found->second.shape.begin(),
-                               found->second.shape.end(), [](std::int64_t side, std::int64_t own) {
-                                 return side == own || (side == -1 && own > 0);
-                               });
-  if (fits) return std::move(found->second);
-  throw Error(Status::kIncompatible, "a graph's output " + name + " is not what its role gives",
-              found == outputs.end() ? "no such output"
-                                     : std::string(dtype_name(found->second.dtype)) + " " +
-                                           to_text(found->second.shape),
-              std::string(dtype_name(dtype)) + " " + to_text(shape), kRepair);
-}
-
-TensorView view(const Rows& rows, std::size_t count, bool with_rows) {
-  Shape shape = {signed_size(count), signed_size(rows.width())};
-  if (with_rows) shape.insert(shape.begin() + 1, signed_size(rows.rows()));
-  return {DType::kFloat32, shape, rows.values().data()};
-}
 
 Rows rows_of(const Tensor& tensor) {
   const auto side = [&](int axis) { return static_cast<std::size_t>(tensor.shape[axis]); };
@@ -66,6 +47,7 @@ Error foreign(const TokenSet& tokens, const std::string& own) {
 Runtime::Runtime(const std::string& bundle, const RuntimeOptions& options)
     : bundle_(Bundle::open(bundle, options.trust)),
       roles_(bundle_, options.engine),
+      synthesis_(roles_, table()),
       allow_foreign_(options.allow_foreign),
       domains_(names(manifest().domains)) {}
 
@@ -99,23 +81,23 @@ Inverted Runtime::invert(const std::vector<PixelView>& pictures) const {
   for (const PixelView& picture : pictures) parts.push_back(prepare(picture));
   Tensor input = concatenate(std::move(parts));
   const std::size_t count = pictures.size();
-  Tensors found;
-  Tensor w_plus;
-  const Shape latent = {signed_size(count), table().num_ws(), table().w_dim()};
-  if (roles_.has("inverter")) {
-    found = roles_.run("inverter", {{"image", input.view()}});
-    w_plus = take_output(found, "w_plus", DType::kFloat32, latent);
-  } else {
-    Tensors base = roles_.run("base_inverter", {{"image", input.view()}});
-    w_plus = take_output(base, "w_plus", DType::kFloat32, latent);
-    if (roles_.has("refiner")) {
-      const Drawn first = draw(w_plus, neutral(count, table()));
-      found = roles_.run("refiner", {{"image", input.view()},
-                                     {"first_inversion", first.image_float.view()}});
-    }
+  const auto* name = std::find_if(std::begin(kInverters), std::end(kInverters),
+                                  [this](const char* own) { return roles_.has(own); });
+  Tensors found = roles_.run(name == std::end(kInverters) ? "base_inverter" : *name,
+                             {{"image", input.view()}});
+  Tensor w_plus = take_output(found, "w_plus", DType::kFloat32,
+                              {signed_size(count), table().num_ws(), table().w_dim()});
+  if (found.count("feature") != 0) {
+    FeatureMaps maps = features(found, w_plus);
+    return {std::move(w_plus), neutral(count, table()), std::move(input), std::move(maps)};
+  }
+  if (roles_.has("refiner")) {
+    const Drawn first = synthesis_.whole(w_plus.view(), neutral(count, table()));
+    found = roles_.run("refiner", {{"image", input.view()},
+                                   {"first_inversion", first.image_float.view()}});
   }
   PackedTokens tokens = packed(found, count);
-  return {std::move(w_plus), std::move(tokens), std::move(input)};
+  return {std::move(w_plus), std::move(tokens), std::move(input), std::nullopt};
 }
 
 Inverted Runtime::restore(const TokenSet& tokens) const {
@@ -133,13 +115,15 @@ Inverted Runtime::restore(const TokenSet& tokens) const {
   }
   std::memcpy(w_plus.bytes.data(), tokens.w_plus->values.data(), w_plus.bytes.size());
   PackedTokens own = mix({{{&tokens, 1.0}}}, table(), neutral(1, table()));
-  return {std::move(w_plus), std::move(own), Tensor()};
+  return {std::move(w_plus), std::move(own), Tensor(), std::nullopt};
 }
 
 Tensor Runtime::synthesize(const Inverted& inverted, const std::vector<Mix>& mixes,
                            const std::vector<double>& image_strengths) const {
   const std::vector<Mix> own = checked(mixes, inverted.count());
-  return draw(inverted.w_plus, mix(own, table(), scale(inverted.tokens, image_strengths))).image;
+  if (inverted.features) return draw_features(inverted, own, image_strengths);
+  const PackedTokens tokens = mix(own, table(), scale(inverted.tokens, image_strengths));
+  return synthesis_.whole(inverted.w_plus.view(), tokens).image;
 }
 
 Tensor Runtime::synth(const std::vector<std::uint32_t>& seeds, double truncation_psi,
@@ -155,7 +139,7 @@ Tensor Runtime::synth(const std::vector<std::uint32_t>& seeds, double truncation
   const auto z_shape = shapes.find("z");
   if (z_shape == shapes.end() || z_shape->second.size() != 2 || z_shape->second[1] < 1) {
     throw Error(Status::kIncompatible, "the mapping graph has no input z [N, numbers]", "", "",
-                kRepair);
+                kRepairBundle);
   }
   Tensor z(DType::kFloat32, {signed_size(count), z_shape->second[1]});
   const auto width = static_cast<std::size_t>(z.shape[1]);
@@ -176,7 +160,7 @@ Tensor Runtime::synth(const std::vector<std::uint32_t>& seeds, double truncation
       next = std::copy_n(w.data<float>() + n * w_dim, w_dim, next);
     }
   }
-  return draw(w_plus, mix(own, table(), neutral(count, table()))).image;
+  return synthesis_.whole(w_plus.view(), mix(own, table(), neutral(count, table()))).image;
 }
 
 std::vector<double> Runtime::reconstruction_errors(const Inverted& inverted) const {
@@ -184,7 +168,7 @@ std::vector<double> Runtime::reconstruction_errors(const Inverted& inverted) con
     throw Error(Status::kUsage,
                 "an inversion restored from a file has no picture to compare with");
   }
-  const Tensor made = draw(inverted.w_plus, inverted.tokens).image;
+  const Tensor made = synthesize(inverted, {}, std::vector<double>(inverted.count(), 1));
   const auto side = static_cast<int>(inverted.input.shape[1]);
   const std::size_t input_size = inverted.input.bytes.size() / inverted.count();
   const std::size_t made_size = made.bytes.size() / inverted.count();
@@ -202,6 +186,12 @@ TokenSet Runtime::token_set(const Inverted& inverted, std::size_t index,
   if (index >= inverted.count()) {
     throw Error(Status::kUsage, "there is no picture of this index", std::to_string(index),
                 "less than " + std::to_string(inverted.count()));
+  }
+  if (inverted.features) {
+    throw Error(Status::kIncompatible, "a token set cannot hold an inversion of this bundle",
+                "a feature map beside the latent",
+                "tokens, which bundles of the models two_stage and one_stage give",
+                "keep the picture itself, and invert it again");
   }
   TokenSet tokens;
   tokens.kind = TokenKind::kImage;
@@ -229,40 +219,7 @@ Tensor Runtime::prepare(const PixelView& picture) const {
   Tensor image = take_output(found, "image", DType::kUint8, {1, -1, -1, 3});
   if (image.shape[1] == image.shape[2]) return image;
   throw Error(Status::kIncompatible, "the preprocess graph gives a picture that is not square",
-              to_text(image.shape), "", kRepair);
-}
-
-Drawn Runtime::draw(const Tensor& w_plus, const PackedTokens& tokens) const {
-  // Run in the graph's own pieces, so that a sample of low rank pays for no other's.
-  const std::size_t step = roles_.largest_batch("synthesis");
-  if (tokens.count <= step) return draw_piece(w_plus.view(), tokens);
-  std::vector<Tensor> images, floats;
-  for (std::size_t begin = 0; begin < tokens.count; begin += step) {
-    const std::size_t end = std::min(begin + step, tokens.count);
-    Drawn piece = draw_piece(w_plus.view().rows(signed_size(begin), signed_size(end)),
-                             take(tokens, begin, end));
-    images.push_back(std::move(piece.image));
-    floats.push_back(std::move(piece.image_float));
-  }
-  return {concatenate(std::move(images)), concatenate(std::move(floats))};
-}
-
-Drawn Runtime::draw_piece(const TensorView& w_plus, const PackedTokens& tokens) const {
-  Tensors found = roles_.run("synthesis",
-                             {{"w_plus", w_plus},
-                              {"P", view(tokens.P, tokens.count, true)},
-                              {"Q", view(tokens.Q, tokens.count, true)},
-                              {"style_offset", view(tokens.style_offset, tokens.count, false)},
-                              {"modulation", view(tokens.modulation, tokens.count, false)}});
-  const std::int64_t count = signed_size(tokens.count);
-  const std::int64_t side = table().resolution();
-  Drawn drawn{take_output(found, "image", DType::kUint8, {count, side, side, 3}),
-              take_output(found, "image_float", DType::kFloat32, {count, 3, side, side})};
-  const auto* begin = drawn.image_float.data<float>();
-  const auto* end = begin + element_count(drawn.image_float.shape);
-  if (std::all_of(begin, end, [](float value) { return std::isfinite(value); })) return drawn;
-  throw Error(Status::kNumerics, "the synthesis gave values that are not finite", "", "",
-              "use smaller strengths");
+              to_text(image.shape), "", kRepairBundle);
 }
 
 std::vector<Mix> Runtime::checked(const std::vector<Mix>& mixes, std::size_t count) const {
@@ -279,6 +236,38 @@ std::vector<Mix> Runtime::checked(const std::vector<Mix>& mixes, std::size_t cou
   }
   if (mixes.size() == count) return mixes;
   return std::vector<Mix>(count, mixes.empty() ? Mix() : mixes.front());
+}
+
+FeatureMaps Runtime::features(Tensors& found, const Tensor& w_plus) const {
+  const std::int64_t count = w_plus.shape[0];
+  Tensor own = take_output(found, "feature", DType::kFloat32, {count, -1, -1, -1});
+  require_finite(own, "feature encoder", "try another picture or provider");
+  const PackedTokens none = neutral(static_cast<std::size_t>(count), table());
+  return {std::move(own), synthesis_.lower(w_plus.view(), none)};
+}
+
+Tensor Runtime::draw_features(const Inverted& inverted, const std::vector<Mix>& mixes,
+                              const std::vector<double>& strengths) const {
+  const std::vector<float> factor = factors(strengths, inverted.count());
+  const bool moved =
+      std::any_of(mixes.begin(), mixes.end(), [](const Mix& own) { return !own.empty(); });
+  const TensorView w_plus = inverted.w_plus.view();
+  const Lower& source = inverted.features->source;
+  const PackedTokens tokens = mix(mixes, table(), inverted.tokens);
+  const Lower domain = moved ? synthesis_.lower(w_plus, tokens) : Lower();
+  const Lower& lower = moved ? domain : source;
+  Tensors found = roles_.run("feature_shift", {{"feature", inverted.features->own.view()},
+                                               {"lower_source", source.feature.view()},
+                                               {"lower_domain", lower.feature.view()}});
+  Tensor shifted = take_output(found, "shifted", DType::kFloat32, lower.feature.shape);
+  const std::size_t size = element_count(shifted.shape) / inverted.count();
+  for (std::size_t n = 0; n < inverted.count(); ++n) {
+    if (factor[n] == 1) continue;
+    float* to = shifted.data<float>() + n * size;
+    const float* from = lower.feature.data<float>() + n * size;
+    for (std::size_t i = 0; i < size; ++i) to[i] = from[i] + factor[n] * (to[i] - from[i]);
+  }
+  return synthesis_.upper(shifted.view(), lower.rgb.view(), w_plus, tokens).image;
 }
 
 PackedTokens Runtime::packed(Tensors& found, std::size_t count) const {

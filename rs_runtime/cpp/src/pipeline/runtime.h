@@ -2,6 +2,8 @@
 //
 //     two-stage:  picture -> preprocess -> base_inverter -> synthesis -> refiner -> synthesis
 //     one-stage:  picture -> preprocess -> inverter -> synthesis
+//     features:   picture -> preprocess -> feature_encoder -> synthesis_lower -> feature_shift
+//                         -> synthesis_upper
 //
 // The host passes tensors from graph to graph; the numbers are made inside the graphs, so every
 // engine and every binding agrees. Adding tokens (mixing) is the one exception.
@@ -11,6 +13,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,6 +22,7 @@
 #include "engines/engine.h"
 #include "mixing/mixing.h"
 #include "pipeline/roles.h"
+#include "pipeline/synthesis.h"
 
 namespace refinestyle {
 
@@ -36,18 +40,23 @@ struct RuntimeOptions {
 
 using SharedTokens = std::shared_ptr<const TokenSet>;
 
-// What pictures became: N latents, their tokens, and the pictures as the inverter saw them.
-struct Inverted {
-  Tensor w_plus;        // float32 [N, num_ws, w_dim]
-  PackedTokens tokens;  // of N samples
-  Tensor input;         // uint8 [N, S, S, 3]; empty if there is no picture
-
-  std::size_t count() const { return tokens.count; }
+// Feature maps that pictures keep in the place of tokens. A domain moves them as it moves the
+// generator's own, and a picture is drawn from
+//
+//     lower(domain) + strength (shift(own, source, lower(domain)) - lower(domain))
+struct FeatureMaps {
+  Tensor own;    // float32 [N, C, h, w]
+  Lower source;  // what the generator makes of the latents alone
 };
 
-struct Drawn {
-  Tensor image;        // uint8 [N, R, R, 3]
-  Tensor image_float;  // float32 [N, 3, R, R], unclamped, nominally in [-1, 1]
+// What pictures became: N latents, their tokens, and the pictures as the inverter saw them.
+struct Inverted {
+  Tensor w_plus;                        // float32 [N, num_ws, w_dim]
+  PackedTokens tokens;                  // of N samples; neutral where there are feature maps
+  Tensor input;                         // uint8 [N, S, S, 3]; empty if there is no picture
+  std::optional<FeatureMaps> features;  // of bundles of the model feature_shift
+
+  std::size_t count() const { return tokens.count; }
 };
 
 // A bundle, ready to invert and to synthesize. Threads may share it.
@@ -74,7 +83,7 @@ class Runtime {
   Inverted restore(const TokenSet& tokens) const;
 
   // Draws inverted pictures with a mix each: none for any of them, one for all, or N; and with a
-  // factor on each one's own tokens. Throws kUsage for another number of mixes, kIncompatible for a
+  // factor on each one's own tokens or feature map. Throws kUsage for another number of mixes, kIncompatible for a
   // set of another generator, kNumerics when the result is not finite.
   Tensor synthesize(const Inverted& inverted, const std::vector<Mix>& mixes,
                     const std::vector<double>& image_strengths) const;
@@ -87,19 +96,22 @@ class Runtime {
   // Throws kUsage for what was restored from a file.
   std::vector<double> reconstruction_errors(const Inverted& inverted) const;
 
-  // One inverted picture as a token set of kind image.
+  // One inverted picture as a token set of kind image. Throws kIncompatible if it keeps a feature
+  // map, which no token set holds.
   TokenSet token_set(const Inverted& inverted, std::size_t index, const std::string& name) const;
 
  private:
   Tensor prepare(const PixelView& picture) const;
-  Drawn draw(const Tensor& w_plus, const PackedTokens& tokens) const;
-  Drawn draw_piece(const TensorView& w_plus, const PackedTokens& tokens) const;
+  FeatureMaps features(Tensors& found, const Tensor& w_plus) const;
+  Tensor draw_features(const Inverted& inverted, const std::vector<Mix>& mixes,
+                       const std::vector<double>& strengths) const;
   std::vector<Mix> checked(const std::vector<Mix>& mixes, std::size_t count) const;
   PackedTokens packed(Tensors& found, std::size_t count) const;
   SharedTokens bundled_domain(const std::string& name) const;
 
   Bundle bundle_;
   RoleRunner roles_;
+  Synthesis synthesis_;
   bool allow_foreign_;
   std::vector<std::string> domains_;
   mutable std::mutex mutex_;
