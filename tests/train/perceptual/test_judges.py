@@ -7,10 +7,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from rs_runtime.contracts.errors import UsageError
 from rs_train.checkpoint import load_model
 from rs_train.loop import LoopConfig, run
 from rs_train.perceptual.arcface import ArcFaceConfig
-from rs_train.perceptual.clip import ClipConfig
+from rs_train.perceptual.clip import Clip, ClipConfig
 from rs_train.perceptual.labelled import LabelledPortraits
 from rs_train.perceptual.metric import MetricConfig
 from rs_train.tasks.judge import (
@@ -36,33 +37,66 @@ def train(task: JudgeTask, data: LabelledPortraits, tmp_path: Path) -> torch.nn.
     return load_model(path, expect=task.model.kind)
 
 
-def test_clip_finds_the_caption_of_each_picture(data: LabelledPortraits, tmp_path: Path) -> None:
-    model = ClipConfig(
-        image_size=32,
-        embed_dim=16,
-        vision_layers=(1, 1, 1, 1),
-        vision_width=8,
-        text_width=16,
-        text_layers=1,
-        text_heads=1,
-        context_length=24,
-    )
-    training = ClipTraining(lr=0.003, warmup=5, precision="fp32")
+CLIP = ClipConfig(
+    image_size=32,
+    embed_dim=16,
+    vision_layers=(1, 1, 1, 1),
+    vision_width=8,
+    text_width=16,
+    text_layers=1,
+    text_heads=1,
+    context_length=24,
+)
+CLIP_TRAINING = ClipTraining(lr=0.003, warmup=5, precision="fp32")
+
+
+def train_clip(training: ClipTraining, data: LabelledPortraits, tmp_path: Path) -> Clip:
     loop = replace(LOOP, steps=100)
-    task = ClipTask(ClipRun(model=model, training=training, loop=loop), data, tmp_path / "c")
-    trained = train(task, data, tmp_path)
+    task = ClipTask(ClipRun(model=CLIP, training=training, loop=loop), data, tmp_path / "c")
+    return train(task, data, tmp_path)
+
+
+def found_captions(clip: Clip, data: LabelledPortraits) -> int:
+    """How many of the 12 pictures are nearest to their own of the 6 captions."""
     captions = sorted(set(data.labels.captions))
     with torch.no_grad():
-        similarity = trained.embed_image(data.images(range(12))) @ trained.embed_text(captions).T
+        similarity = clip.embed_image(data.images(range(12))) @ clip.embed_text(captions).T
     found = [captions[i] for i in similarity.argmax(dim=1).tolist()]
-    hits = sum(a == b for a, b in zip(found, data.labels.captions, strict=True))
-    assert hits >= 7  # chance is 2
+    return sum(a == b for a, b in zip(found, data.labels.captions, strict=True))
+
+
+def test_clip_finds_the_caption_of_each_picture(data: LabelledPortraits, tmp_path: Path) -> None:
+    trained = train_clip(CLIP_TRAINING, data, tmp_path)
+    assert found_captions(trained, data) >= 7  # chance is 2
     # words that no caption or template holds say nothing
     table = trained.network.token_embedding.weight
     unknown = trained.tokenizer("helicopter")[0, 1]
     known = trained.tokenizer("sketch")[0, 1]
     assert table[unknown].abs().max() == 0
     assert table[known].abs().max() > 0
+
+
+def test_clip_learns_words_of_its_own_and_looks_in_other_words(
+    data: LabelledPortraits, tmp_path: Path
+) -> None:
+    training = replace(CLIP_TRAINING, vocabulary=400, rewording=1.0)
+    trained = train_clip(training, data, tmp_path)
+    assert trained.network.vocab_size == trained.tokenizer.vocab_size <= 400
+    assert trained.config.tokenizer
+    texts = ["a pencil drawing in soft light", "a photograph of a woman"]
+    with torch.no_grad():
+        similarity = trained.embed_image(data.images(range(12))) @ trained.embed_text(texts).T
+    sketch = data.labels.domains.index("sketch")
+    is_sketch = data.labels.domain == sketch
+    assert ((similarity[:, 0] > similarity[:, 1]) == is_sketch).float().mean() > 0.8
+
+
+def test_rewording_needs_looks_that_the_renderer_knows(
+    data: LabelledPortraits, tmp_path: Path
+) -> None:
+    data.labels = replace(data.labels, domains=("photo", "mosaic"))
+    with pytest.raises(UsageError, match="mosaic"):
+        train_clip(replace(CLIP_TRAINING, rewording=0.4), data, tmp_path)
 
 
 def test_arcface_tells_people_apart(data: LabelledPortraits, tmp_path: Path) -> None:
