@@ -5,6 +5,7 @@ there. Here every operator of the reference implementation gives fp16, infinitie
 convolutions and products keep their sums in fp32 until they are done, as tensor cores do.
 """
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -40,8 +41,9 @@ class _Summing(OpRun):
         operands = [torch.tensor(a, dtype=torch.float32) for a in arrays]
         return (self.compute(operands, **attributes).numpy().astype(arrays[0].dtype),)
 
+    @abstractmethod
     def compute(self, operands: list[Tensor], **attributes: Any) -> Tensor:
-        raise NotImplementedError
+        """Return the result in fp32."""
 
 
 class MatMul(_Summing):

@@ -1,5 +1,6 @@
 """A domain as one number a channel: offsets of the styles, or factors on the layers' inputs."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -17,7 +18,7 @@ from rs_train.generator import Generator, PackedTokens
 from rs_train.generator.synthesis import Synthesis, module_name
 
 
-class _ChannelParameterisation(nn.Module):
+class _ChannelParameterisation(nn.Module, ABC):
     """Numbers by input channel that add to a neutral value, the same for every head.
 
     Args:
@@ -56,9 +57,9 @@ class _ChannelParameterisation(nn.Module):
         """Differences from the neutral value [sum of Cin over the layers]."""
         return self.change.new_zeros(self._width).index_copy(0, self._columns, self.change)
 
+    @abstractmethod
     def packed(self, count: int) -> PackedTokens:
         """The same change for `count` samples."""
-        raise NotImplementedError
 
     def synthesize(self, synthesis: Synthesis, w_plus: Tensor, tokens: PackedTokens) -> Tensor:
         """Pictures of heads with their own residual and the domain's change."""
