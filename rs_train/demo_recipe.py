@@ -4,6 +4,7 @@ Paths are relative to the work folder. A stage's commands are rs-train's own; no
 that a user could not type.
 """
 
+from rs_train.portraits.looks import SEEN
 from rs_train.stages import Stage
 
 DOMAINS = {
@@ -21,7 +22,15 @@ _ALL_CORES = ("--workers", "0")
 
 def stages() -> list[Stage]:
     """The recipe."""
-    return [*_renders(), *_networks(), *_domains(), *_features(), *_edits(), *_tables()]
+    return [
+        *_renders(),
+        *_networks(),
+        *_domains(),
+        *_many_domains(),
+        *_features(),
+        *_edits(),
+        *_tables(),
+    ]
 
 
 def _render(folder: str, count: int, seed: int, *options: str) -> Stage:
@@ -47,6 +56,7 @@ def _renders() -> list[Stage]:
         *(_render(f"references-{domain}", 400, 6, "--domain", domain) for domain in DOMAINS),
         _render("pairs-photo", 300, 7),
         *(_render(f"pairs-{domain}", 300, 7, "--domain", domain) for domain in DOMAINS),
+        *(_render(f"seen/{look}", 100, 7, "--domain", look) for look in SEEN),
         _render("heads", 2400, 9, "--masks"),
         _render("heads-extras", 800, 10, "--extras", "--masks"),
         *(_render(f"heads-{domain}", 300, 11, "--domain", domain, "--masks") for domain in DOMAINS),
@@ -121,6 +131,21 @@ def _domains() -> list[Stage]:
             _domain(name, "text-only", *text, *pairs),
         ]
     return result
+
+
+# One network for many domains: its pictures show the first scenes of data/pairs-photo.
+HYPERNETWORK = (
+    *("hypernetwork", "--generator", "models/generator.safetensors"),
+    *("--clip", "models/prompt_clip.safetensors", "--arcface", "models/arcface.safetensors"),
+    *("--base-inverter", "models/base_inverter.safetensors"),
+    *("--refiner", "models/refiner.safetensors"),
+    *("--portraits", "data/pairs-photo", "--codes", "models/pairs.safetensors"),
+    *("--pictures", "data/seen"),
+)
+
+
+def _many_domains() -> list[Stage]:
+    return [_train("hypernetwork", " ".join(HYPERNETWORK))]
 
 
 def _features() -> list[Stage]:

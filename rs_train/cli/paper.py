@@ -11,6 +11,8 @@ _TABLES = {
     "table4": "Ablations of the two-stage model.",
     "table5": "Base inverters of the two-stage model.",
     "figure3": "Singular values of dynamic kernels.",
+    "hyperdomainnet2": "Many domains by one network, seen and unseen.",
+    "hyperdomainnet1": "What must change for a domain: parameterisations, in-domain angles.",
     "encoders1": "Encoders in text-guided domains: quality and diversity.",
     "encoders2": "Encoders in picture-guided domains: quality and diversity.",
     "encoders3": "Encoders: reconstruction, and closeness to domains.",

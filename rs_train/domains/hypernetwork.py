@@ -28,7 +28,7 @@ class HyperDomainNetConfig:
         conv_channels: (Cin, Cout) of every convolution of the synthesis, in layer-table order.
         predicts: "modulation" for m, as published, or "tokens" for P and Q.
         rank: Tokens: rows of P and Q a layer, L.
-        scale_init: Tokens: deviation of the first values of Q; P starts at zero.
+        scale_init: Tokens: first value of the scales A and B.
         embed_dim: Length of the embeddings.
         width: Of all hidden layers.
         trunk_depth: Layers that all convolutions share: a linear one, then residual blocks.
@@ -71,7 +71,8 @@ class HyperDomainNet(nn.Module):
     """Embedding of a text or a picture to the domain that it names or shows.
 
     A trunk that all convolutions share, then a head a convolution, which says m - 1 of its input
-    channels, or the rows of its P and Q.
+    channels, or the rows of its P and Q. These are scaled by A and B, one a row and convolution
+    (RefineStyle, Eq. 4), which no look changes.
     """
 
     kind: ClassVar[str] = "hypernetwork"
@@ -99,14 +100,18 @@ class HyperDomainNet(nn.Module):
         return cin if self.config.predicts == "modulation" else self.config.rank * (cin + cout)
 
     def _initialise(self) -> None:
-        """All but no change at first, as published; of tokens, Q alone starts away from zero."""
+        """All but no change at first, as published: last layers near zero, and Q's bias N(0, 1)."""
+        if self.config.predicts == "tokens":
+            shape = (len(self.config.conv_channels), self.config.rank)
+            self.A = nn.Parameter(torch.full(shape, self.config.scale_init))
+            self.B = nn.Parameter(torch.full(shape, self.config.scale_init))
         for head, (_, cout) in zip(self.heads, self.config.conv_channels, strict=True):
             last = head[-1]
             nn.init.xavier_uniform_(last.weight, gain=0.01)
             nn.init.zeros_(last.bias)
             if self.config.predicts == "tokens":
                 rows = last.bias.detach().unflatten(0, (self.config.rank, -1))
-                nn.init.normal_(rows[:, cout:], std=self.config.scale_init)
+                nn.init.normal_(rows[:, cout:])
 
     def forward(self, embedding: Tensor) -> PackedTokens:
         """Map unit vectors [N, embed_dim], fp32, to a domain a row."""
@@ -114,11 +119,14 @@ class HyperDomainNet(nn.Module):
         said = [head(shared) for head in self.heads]
         if self.config.predicts == "modulation":
             return PackedTokens(modulation=1 + torch.cat(said, dim=1))
-        channels = self.config.conv_channels
-        rows = [x.unflatten(1, (self.config.rank, -1)) for x in said]
-        sides = [x.split((cout, cin), 2) for x, (cin, cout) in zip(rows, channels, strict=True)]
-        P, Q = zip(*sides, strict=True)
+        P, Q = zip(*(self._factors(n, x) for n, x in enumerate(said)), strict=True)
         return PackedTokens(P=torch.cat(P, dim=2), Q=torch.cat(Q, dim=2))
+
+    def _factors(self, n: int, said: Tensor) -> tuple[Tensor, Tensor]:
+        """P [N, L, Cout] and Q [N, L, Cin] of convolution n from what its head said."""
+        cin, cout = self.config.conv_channels[n]
+        P, Q = said.unflatten(1, (self.config.rank, cout + cin)).split((cout, cin), dim=2)
+        return self.A[n][:, None] * P, self.B[n][:, None] * Q
 
 
 def clip_fingerprint(clip: ClipGuide) -> str:

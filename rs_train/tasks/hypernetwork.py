@@ -55,7 +55,7 @@ class HypernetworkSize:
         embed_dim: Length of the CLIP's embeddings.
         predicts: "modulation" for HyperDomainNet's m, or "tokens" for P and Q.
         rank: Tokens: rows of P and Q a layer, L.
-        scale_init: Tokens: deviation of the first values of Q; P starts at zero.
+        scale_init: Tokens: first value of the scales A and B.
         width: Of all hidden layers.
         trunk_depth: Layers that all convolutions share.
         head_depth: Layers of each convolution's own.
