@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from rs_runtime.cli._prompts import MadeDomain, PromptOptions
 from rs_runtime.contracts.errors import ResourceError, UsageError, escape_text
 
 if TYPE_CHECKING:
@@ -142,12 +143,14 @@ class Chosen:
         label: How file names and captions call them: "sketch", "sketch+oil=0.5", "smile=1.5+oil";
             may be empty.
         files: Files that they were read from, those of the bundle left out.
+        made: Those of the domains that were made of texts and pictures.
     """
 
     domains: list[tuple[TokenSet, float]]
     edits: list[tuple[Direction, float]]
     label: str
     files: list[Path]
+    made: list[MadeDomain]
 
 
 def choose(
@@ -155,9 +158,12 @@ def choose(
     domains: Sequence[str],
     edits: Sequence[str] = (),
     *,
+    prompts: PromptOptions | None = None,
     calibrate: bool = False,
 ) -> Chosen:
     """Reads token sets and directions once, so that a bad one ends the command before any work.
+
+    Domains that are to be made of texts and pictures are made here, too.
 
     Raises:
         UsageError: Neither a file nor a name of the bundle.
@@ -166,11 +172,15 @@ def choose(
     """
     requests = [runtime.edit_choices.parse(text) for text in edits]
     requests += [runtime.domain_choices.parse(text) for text in domains]
+    made = [] if prompts is None else list(prompts.domains(runtime, tell))
+    requests += [own.request for own in made]
+    asked = [*domains, *((own.tokens, own.request.strength) for own in made)]
     return Chosen(
-        domains=runtime.mixes(list(domains), 1, calibrate=calibrate)[0],
+        domains=runtime.mixes(asked, 1, calibrate=calibrate)[0],
         edits=runtime.edit_lists(list(edits), 1)[0],
         label="+".join(request.label for request in requests),
         files=[own.path for own in requests if own.path is not None],
+        made=made,
     )
 
 

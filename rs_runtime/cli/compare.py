@@ -21,6 +21,7 @@ from rs_runtime.cli._options import (
     tell_provider,
     write_json,
 )
+from rs_runtime.cli._prompts import PromptOptions, prompt_options
 from rs_runtime.contracts.errors import UsageError
 
 if TYPE_CHECKING:
@@ -37,11 +38,11 @@ _ALL = "all"
 @click.argument("photo")
 @click.option(
     "--domains",
-    default=_ALL,
-    show_default=True,
     metavar="all|NAME,...",
-    help="Which domains, a row each; names of the bundle or .tokens files.",
+    help="Which domains, a row each; names of the bundle or .tokens files.  "
+    "[default: all, none beside --prompt and --style]",
 )
+@prompt_options
 @click.option(
     "--strengths",
     default="0.25,0.5,0.75,1,1.25",
@@ -54,7 +55,8 @@ _ALL = "all"
 @runtime_options
 def command(
     photo: str,
-    domains: str,
+    domains: str | None,
+    prompts: PromptOptions,
     strengths: str,
     calibrate: bool,
     out: str | None,
@@ -67,13 +69,14 @@ def command(
     \b
     rs-run compare photo.jpg --domains all
     rs-run compare photo.jpg --domains sketch,oil --strengths 0.5,1,2
+    rs-run compare photo.jpg --prompt "a pencil drawing of a face" --style drawing.png
     """
     from rs_runtime.diagnostics.sheet import sheet
     from rs_runtime.image_io import refuse_overwriting, write_picture
 
     sweep = parse_strengths(strengths)
     runtime = options.load()
-    chosen = _chosen(runtime, domains, calibrate)
+    chosen = _chosen(runtime, domains, prompts, calibrate)
     name = Path(photo).with_name(f"{Path(photo).stem}.compare.png")
     output = place_outputs(out, [name], several=False)[0]
     refuse_overwriting(output, [photo, *(path for own in chosen for path in own.files)])
@@ -111,13 +114,19 @@ def parse_strengths(text: str) -> list[float]:
     return numbers
 
 
-def _chosen(runtime: Runtime, text: str, calibrate: bool) -> list[Chosen]:
-    names = runtime.domains if text == _ALL else [part.strip() for part in text.split(",")]
-    if not names:
+def _chosen(
+    runtime: Runtime, text: str | None, prompts: PromptOptions, calibrate: bool
+) -> list[Chosen]:
+    if text is None:
+        text = "" if prompts else _ALL
+    names = runtime.domains if text == _ALL else [part.strip() for part in text.split(",") if text]
+    if not names and not prompts:
         raise UsageError(
             "the bundle has no domains", hint="name token sets: --domains a.tokens,b.tokens"
         )
-    return [choose(runtime, [name], calibrate=calibrate) for name in names]
+    rows = [choose(runtime, [name], calibrate=calibrate) for name in names]
+    rows += [choose(runtime, [], prompts=own, calibrate=calibrate) for own in prompts.one_by_one()]
+    return rows
 
 
 def _row(

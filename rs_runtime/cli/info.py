@@ -48,6 +48,7 @@ def _bundle(target: str | None) -> tuple[dict[str, Any], list[str]]:
     from rs_runtime.contracts.directions import decode_direction
     from rs_runtime.contracts.tokens import decode_token_set
     from rs_runtime.pipeline import demo_bundle
+    from rs_runtime.prompts import has_prompts, read_settings
 
     bundle = read_bundle(demo_bundle() if target is None else target)
     bundle.verify()
@@ -60,6 +61,7 @@ def _bundle(target: str | None) -> tuple[dict[str, Any], list[str]]:
     domains = sorted(manifest.domains.items())
     edits = sorted(manifest.edits.items())
     facts = _bundle_facts(bundle)
+    facts["prompts"] = vars(read_settings(bundle)) if has_prompts(bundle) else None
     facts["domains"] = {name: _token_facts(read(decode_token_set, path)) for name, path in domains}
     facts["edits"] = {name: _direction_facts(read(decode_direction, path)) for name, path in edits}
     return facts, _bundle_lines(bundle.root, facts)
@@ -125,6 +127,8 @@ def _bundle_lines(root: Path, facts: Mapping[str, Any]) -> list[str]:
     if facts["edits"]:
         lines.append("edits")
         lines += _table({name: _edit_line(own) for name, own in facts["edits"].items()})
+    if facts["prompts"] is not None:
+        lines += ["prompts (--prompt, --style)", *_table(_prompt_lines(facts["prompts"]))]
     if facts["parity"]:
         lines += ["parity (all numbers: --json)", *_table(_parity(facts["parity"]))]
     for title in ("licences", "record"):
@@ -148,6 +152,13 @@ def _domain_line(facts: Mapping[str, Any]) -> str:
 
 def _edit_line(facts: Mapping[str, Any]) -> str:
     return f"strength 1 is {facts['unit']} ({facts['kind']}; {facts['licence']})"
+
+
+def _prompt_lines(facts: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        "knows": facts["knows"],
+        "reads": f"{facts['context_length']} tokens, of {facts['vocabulary']:,}",
+    }
 
 
 def _direction_facts(direction: Direction) -> dict[str, Any]:

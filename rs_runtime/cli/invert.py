@@ -25,6 +25,7 @@ from rs_runtime.cli._options import (
     tell_provider,
     write_json,
 )
+from rs_runtime.cli._prompts import PromptOptions, prompt_options, save_domain_option
 from rs_runtime.contracts.errors import PartialFailureError, UsageError
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class _Result:
 @click.command("invert")
 @click.argument("photos", nargs=-1, required=True, metavar="PHOTO|FOLDER...")
 @domain_option
+@prompt_options
 @edit_option
 @out_option("<stem>.<domain>.png beside each photo, or in a folder <domain> inside a folder")
 @face_options
@@ -84,10 +86,12 @@ class _Result:
     metavar="FILE",
     help="Keep the inverted photo as a token set; rs-run synth --tokens restyles it.",
 )
+@save_domain_option
 @runtime_options
 def command(
     photos: tuple[str, ...],
     domains: tuple[str, ...],
+    prompts: PromptOptions,
     edits: tuple[str, ...],
     out: str | None,
     faces: FaceOptions,
@@ -95,6 +99,7 @@ def command(
     image_strength: float,
     calibrate: bool,
     save_tokens: str | None,
+    save_domain: str | None,
     options: RuntimeOptions,
 ) -> None:
     """Invert photos, or those of a folder, and draw them: edited, in a domain, or as they are.
@@ -102,14 +107,16 @@ def command(
     \b
     rs-run invert photo.jpg --domain sketch.tokens
     rs-run invert *.jpg -d sketch=0.6 -d oil=0.4 --out results/
+    rs-run invert photo.jpg --prompt "a charcoal drawing of a face"
     rs-run invert photo.jpg --edit smile=1.5 --domain sketch
     rs-run invert folder/ --domain sketch
     rs-run invert party.jpg --align bundle --face all --paste-back --domain sketch
     """
     from rs_runtime.image_io import refuse_overwriting
 
+    prompts.require_one(save_domain)
     runtime = options.load()
-    chosen = choose(runtime, domains, edits, calibrate=calibrate)
+    chosen = choose(runtime, domains, edits, prompts=prompts, calibrate=calibrate)
     label = chosen.label or "inverted"
     files, names = _files(photos, label)
     outputs = place_outputs(out, names, several=len(files) > 1 or files != list(photos))
@@ -124,12 +131,17 @@ def command(
         runtime.require_token_sets()
         refuse_overwriting(Path(save_tokens), [*files, *chosen.files])
     finder = faces.open(runtime)
+    if save_domain is not None:
+        refuse_overwriting(Path(save_domain), [*files, *chosen.files])
+        chosen.made[0].save(save_domain)
     work = _Work(runtime, chosen, files, faces, finder, strip, image_strength, save_tokens)
     results = _run(work, [_Result(own, str(to)) for own, to in zip(files, outputs, strict=True)])
     if options.as_json:
         write_json([asdict(result) for result in results])
     else:
         _report(results, runtime)
+        if save_domain is not None:
+            click.echo(f"wrote {save_domain}")
     _require_success(results)
 
 

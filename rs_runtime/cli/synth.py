@@ -20,6 +20,7 @@ from rs_runtime.cli._options import (
     tell_provider,
     write_json,
 )
+from rs_runtime.cli._prompts import PromptOptions, prompt_options
 from rs_runtime.contracts.errors import UsageError
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ _RANGE = re.compile(r"(\d{1,10})(?:-(\d{1,10}))?")
     help="Draw this saved picture (rs-run invert --save-tokens) instead of random heads.",
 )
 @domain_option
+@prompt_options
 @edit_option
 @out_option("head.<seed>.<domain>.png here, or <stem>.<domain>.png beside the tokens")
 @click.option(
@@ -59,6 +61,7 @@ def command(
     seeds: str | None,
     tokens: str | None,
     domains: tuple[str, ...],
+    prompts: PromptOptions,
     edits: tuple[str, ...],
     out: str | None,
     truncation: float | None,
@@ -70,12 +73,13 @@ def command(
     \b
     rs-run synth --seed 1-8 --domain sketch --out heads/
     rs-run synth --tokens photo.tokens --edit smile --domain oil
+    rs-run synth --seed 1-8 --prompt "a charcoal drawing of a face"
     """
 
     _refuse_mixed_options(seeds, tokens, truncation, image_strength)
     numbers = parse_seeds(seeds or "1")
     runtime = options.load()
-    chosen = choose(runtime, domains, edits)
+    chosen = choose(runtime, domains, edits, prompts=prompts)
     if tokens is None:
         written = _draw_heads(
             runtime, chosen, numbers, out, 0.7 if truncation is None else truncation

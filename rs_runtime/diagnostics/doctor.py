@@ -35,12 +35,13 @@ from rs_runtime.engines.select import (
     providers,
     tensorrt_machine,
 )
+from rs_runtime.prompts import PromptReader, has_prompts, read_settings
 from rs_runtime.roles import RoleRunner, choose_variant
 
 State = Literal["ok", "absent", "problem"]
 
 PACKAGES = (
-    *("numpy", "opencv-python-headless", "pillow", "safetensors", "click"),
+    *("numpy", "opencv-python-headless", "pillow", "safetensors", "click", "tokenizers"),
     *("onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "cuda-bindings"),
 )
 # Wheels that write the same folder: with two of them installed, parts of both are on disk.
@@ -163,8 +164,21 @@ def _bundle(path: str | os.PathLike[str] | None, loaded: list[str]) -> Iterator[
     size = sum(entry.size for entry in manifest.files.values())
     detail = f"{bundle.root}: {manifest.model}, {len(manifest.files)} files, {size / 1e6:.1f} MB"
     yield Finding("bundle", "ok", f"{detail}, all as listed")
+    if has_prompts(bundle):
+        yield _prompts(bundle)
     for provider in loaded:
         yield _self_test(bundle, provider)
+
+
+def _prompts(bundle: Bundle) -> Finding:
+    """Reads a prompt with the bundle's tokenizer, which is an extra."""
+    try:
+        PromptReader(bundle).read("a drawing")
+    except ResourceError as error:
+        return Finding("prompts", "absent", f"{error.what}: {error.hint}")
+    except RefineStyleError as error:
+        return _problem("prompts", error)
+    return Finding("prompts", "ok", f"the bundle knows {read_settings(bundle).knows}")
 
 
 def _self_test(bundle: Bundle, provider: str) -> Finding:
