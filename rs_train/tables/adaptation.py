@@ -169,11 +169,12 @@ def trained_numbers(result: TokenSet | Generator, source: Generator) -> int:
 
 def _pictures(heads: Heads, truth: HeldOut, ways: Sequence[Way]) -> dict[str, Tensor]:
     pictures = {SOURCE: synthesize(heads.generator, heads.codes)}
-    pictures |= {way.name: _restyled(heads, way.result) for way in ways}
+    pictures |= {way.name: restyled(heads, way.result) for way in ways}
     return pictures | {PERFECT: truth.image}
 
 
-def _restyled(heads: Heads, result: TokenSet | Generator) -> Tensor:
+def restyled(heads: Heads, result: TokenSet | Generator) -> Tensor:
+    """The portraits in a domain, 8-bit pictures [N, 3, R, R]."""
     if isinstance(result, Generator):
         return synthesize(result, heads.codes)
     return restyle(heads.generator, heads.codes, result)

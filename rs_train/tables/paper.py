@@ -17,6 +17,7 @@ from rs_train.domains.codes import invert
 from rs_train.stages import Stage
 from rs_train.tables import (
     encoders_pages,
+    hyperdomainnet1,
     hyperdomainnet2,
     hyperdomainnet2_page,
     kernels,
@@ -109,7 +110,8 @@ class Table:
 
 def needed(table: Table) -> list[Stage]:
     """The stages of a table and all that they read, in the recipes' order."""
-    known = [*demo_stages(), *recipe.stages(), *hyperdomainnet2.stages()]
+    known = [*demo_stages(), *recipe.stages(), *hyperdomainnet1.stages()]
+    known += hyperdomainnet2.stages()
     wanted = {stage.name for stage in known if stage.name in table.stages}
     for stage in reversed(known):  # those that are read come before those that read
         if any(other.reads(stage.out) for other in known if other.name in wanted):
@@ -383,8 +385,8 @@ TABLES = {
         ),
         _spectra,
     ),
-    "hyperdomainnet2": Table(hyperdomainnet2_page.STAGES, hyperdomainnet2_page.page),
     "hyperdomainnet1": Table(hyperdomainnet1.STAGES, hyperdomainnet1.make),
+    "hyperdomainnet2": Table(hyperdomainnet2_page.STAGES, hyperdomainnet2_page.page),
     "encoders1": Table(
         (*encoders_pages.STAGES, *encoders_pages.TEXT_STAGES),
         lambda own: encoders_pages.quality(own, encoders_pages.TEXT_GUIDED, "text"),
