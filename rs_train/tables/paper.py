@@ -110,8 +110,8 @@ class Table:
 
 def needed(table: Table) -> list[Stage]:
     """The stages of a table and all that they read, in the recipes' order."""
-    known = [*demo_stages(), *recipe.stages(), *hyperdomainnet1.stages()]
-    known += hyperdomainnet2.stages()
+    own = (recipe, hyperdomainnet1, hyperdomainnet2)
+    known = [*demo_stages(), *(stage for module in own for stage in module.stages())]
     wanted = {stage.name for stage in known if stage.name in table.stages}
     for stage in reversed(known):  # those that are read come before those that read
         if any(other.reads(stage.out) for other in known if other.name in wanted):
