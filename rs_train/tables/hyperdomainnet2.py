@@ -33,7 +33,7 @@ from rs_train.tables.recipe import checkpoint, run_folder
 
 # What each training differs in from the demo's own; the first two have its budget.
 _MODULATION = ("network.predicts=modulation", "network.width=160")
-_SHORT = ("loop.steps=400",)
+_SHORT = ("loop.steps=300",)
 TOKENS, MODULATION = "tokens", "modulation"
 FULL, NO_ANGLE, NO_TARGET = "modulation, short", "no in-domain angle", "no target-target direction"
 TEXT_ONLY = "modulation, text only"
