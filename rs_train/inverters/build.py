@@ -45,6 +45,8 @@ class Network:
         gated: Feature-Style-Encoder: its trunk is the other encoders' IR-SE50.
         pooled_side: Feature-Style-Encoder: cells in each direction that styles are read from.
         style_rank: Feature-Style-Encoder: rank of the styles' linear maps; 0 leaves it free.
+        residual: Feature-Style-Encoder and FeatureShift: features are what is added to the
+            generator's own.
         hidden: FeatureShift: width of its units but the last.
     """
 
@@ -63,6 +65,7 @@ class Network:
     gated: bool = False
     pooled_side: Positive = 3
     style_rank: NotNegative = 0
+    residual: bool = False
     hidden: Positive = 768
 
 
@@ -172,6 +175,7 @@ def _feature_style(network: Network, generator: GeneratorConfig) -> FeatureStyle
         feature_channels=split.in_channels,
         pooled_side=network.pooled_side,
         style_rank=network.style_rank,
+        residual=network.residual,
         **_latent(generator),
     )
     return FeatureStyleEncoder(config)
@@ -179,7 +183,8 @@ def _feature_style(network: Network, generator: GeneratorConfig) -> FeatureStyle
 
 def _feature_shift(network: Network, generator: GeneratorConfig) -> FeatureShift:
     channels = _split(network, generator).in_channels
-    return FeatureShift(FeatureShiftConfig(network.layer, channels, network.hidden))
+    config = FeatureShiftConfig(network.layer, channels, network.hidden, network.residual)
+    return FeatureShift(config)
 
 
 def _with_heads(cls: Callable[[StyleHeadsConfig], nn.Module]) -> Callable[..., nn.Module]:

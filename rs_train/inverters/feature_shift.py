@@ -26,11 +26,13 @@ class FeatureShiftConfig:
         layer: K, the convolution whose input is moved.
         feature_channels: C, the channels of that input.
         hidden: width of all units but the last, which has C.
+        residual: the encoder's feature is what is added to the generator's own.
     """
 
     layer: int = 5
     feature_channels: int = 512
     hidden: int = 768
+    residual: bool = False
 
 
 class FeatureShift(nn.Module):
@@ -61,7 +63,12 @@ class FeatureShift(nn.Module):
             lower_domain: the same in the domain; `lower_source` again for none.
 
         Returns:
-            [N, C, h, w].
+            [N, C, h, w], the input of convolution K.
         """
+        whole = feature + lower_source if self.config.residual else feature
+        return self.edit(whole, lower_source, lower_domain)
+
+    def edit(self, feature: Tensor, lower_source: Tensor, lower_domain: Tensor) -> Tensor:
+        """Move a feature that is whole already; a `Move`."""
         shift = lower_domain - lower_source
         return feature + shift + self.editor(torch.cat([feature, shift], dim=1))

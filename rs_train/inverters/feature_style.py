@@ -3,7 +3,8 @@
 Yao et al., "A Style-Based GAN Encoder for High Fidelity Reconstruction of Images and Videos", ECCV
 2022. A face network's trunk is read twice: its stages' maps, averaged over a few cells, give w_plus
 by one linear map a row; its third stage gives the input of convolution K (counted by the row of
-w_plus that it reads), which replaces the generator's own.
+w_plus that it reads), which replaces the generator's own. Ours may give what the generator's own
+lacks instead: that begins with a sharp picture, and short trainings keep it sharp.
 """
 
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ class FeatureStyleConfig:
         feature_channels: its channels.
         pooled_side: cells, in each direction, that the stages' maps are averaged over.
         style_rank: rank of the linear maps of all rows together; 0 leaves it free.
+        residual: the feature map is what is added to the generator's own.
     """
 
     image_size: int = 256
@@ -49,6 +51,7 @@ class FeatureStyleConfig:
     feature_channels: int = 512
     pooled_side: int = 3
     style_rank: int = 0
+    residual: bool = False
 
     def __post_init__(self) -> None:
         check_sides(self.image_size, None)
@@ -64,7 +67,7 @@ class FeatureStyle(NamedTuple):
 
     Attributes:
         w_plus: [N, num_ws, w_dim].
-        feature: [N, C, h, w], the input of convolution K.
+        feature: [N, C, h, w], the input of convolution K, or what is added to the generator's own.
     """
 
     w_plus: Tensor
@@ -92,13 +95,15 @@ class FeatureStyleEncoder(nn.Module):
 
     @torch.no_grad()
     def start_from(self, latent_avg: Tensor, feature: Tensor) -> None:
-        """Let first guesses lie where the generator's own lie.
+        """Let first guesses lie where the generator's own lie; what is added to them is nothing.
 
         Args:
             latent_avg: [w_dim].
             feature: samples of the generator's input of convolution K, [N, C, h, w].
         """
         std, mean = torch.std_mean(feature, dim=(0, 2, 3))
+        if self.config.residual:
+            std, mean = torch.zeros_like(std), torch.zeros_like(mean)
         self.latent_avg.copy_(latent_avg)
         self.content.bn3.weight.copy_(std)
         self.content.bn3.bias.copy_(mean)
@@ -112,15 +117,19 @@ class FeatureStyleEncoder(nn.Module):
         rows = torch.stack([head(code) for head in self.heads], dim=1)
         return FeatureStyle(rows + self.latent_avg, self.content(maps[CONTENT_STAGE]))
 
+    def whole(self, feature: Tensor, lower_source: Tensor) -> Tensor:
+        """The input of convolution K that a feature of this encoder, [N, C, h, w], stands for."""
+        return feature + lower_source if self.config.residual else feature
+
 
 class Move(Protocol):
-    """What becomes of an encoder's feature in a domain."""
+    """What becomes of the input of convolution K in a domain."""
 
     def __call__(self, feature: Tensor, lower_source: Tensor, lower_domain: Tensor) -> Tensor:
-        """The input of convolution K, [N, C, h, w].
+        """The new input, [N, C, h, w].
 
         Args:
-            feature: the encoder's.
+            feature: as the encoder has it, whole.
             lower_source: the generator's own for the encoder's w_plus.
             lower_domain: the same in the domain.
         """
@@ -143,28 +152,29 @@ def generator_shift(feature: Tensor, lower_source: Tensor, lower_domain: Tensor)
 
 def draw(
     synthesis: Synthesis,
+    encoder: FeatureStyleEncoder,
     found: FeatureStyle,
     domain: PackedTokens | None = None,
     *,
     move: Move,
-    split: int,
 ) -> Tensor:
     """Synthesise from styles and a feature.
 
     Args:
         synthesis: The synthesis network.
-        found: What the encoder found.
+        encoder: The encoder.
+        found: What it found.
         domain: Tokens of the domain, a row a picture; None for none.
-        move: `styles_only`, `feature_replaced`, `generator_shift`, or a FeatureShift.
-        split: K.
+        move: `styles_only`, `feature_replaced`, `generator_shift`, or a FeatureShift's `edit`.
 
     Returns:
         Unclamped images [N, 3, R, R] with the constant noise.
     """
+    split = encoder.config.layer
     w_plus, feature = (part.float() for part in found)
     source, image = synthesis.lower(w_plus, split=split)
     moved = source
     if domain is not None:
         moved, image = synthesis.lower(w_plus, domain, split=split)
-    x = move(feature, source, moved)
+    x = move(encoder.whole(feature, source), source, moved)
     return synthesis.upper(x.float(), image, w_plus, domain, split=split)

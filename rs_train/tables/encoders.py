@@ -97,7 +97,7 @@ class Encoders:
             STYLES: styles_only,
             REPLACED: feature_replaced,
             SHIFTED: generator_shift,
-            OURS: laboratory.model("feature_shift"),
+            OURS: laboratory.model("feature_shift").edit,
         }
 
     @torch.no_grad()
@@ -121,10 +121,8 @@ class Encoders:
         if latents == E4E:
             w_plus = first_latent(self.e4e, photo, generator.synthesis)
             return generator.synthesis(w_plus, domain)
-        config = self.encoder.config
-        found = self.encoder(pool_to(photo, config.image_size))
-        move = self.moves[latents]
-        return draw(generator.synthesis, found, domain, move=move, split=config.layer)
+        found = self.encoder(pool_to(photo, self.encoder.config.image_size))
+        return draw(generator.synthesis, self.encoder, found, domain, move=self.moves[latents])
 
 
 def domain_rows(laboratory: Laboratory, encoders: Encoders, way: Way) -> list[DomainRow]:

@@ -75,7 +75,7 @@ _USES = """\
 Feature-Style-Encoder (FSE) gives styles and a feature map F, the input of convolution 5 (16 x 16).
 In a domain its styles alone are drawn; or F replaces the generator's own map; or F moves as the
 generator's own map does, F + G(w, domain) − G(w); or FeatureShift makes the new map of F and that
-difference. e4e had 1,200 steps of 8 pictures at 64 x 64, the feature encoder 900 at 128 x 128.
+difference. e4e had 1,200 steps of 8 pictures at 64 x 64, the feature encoder 600 at 128 x 128.
 """
 _IN_DOMAINS = """\
 Every picture is compared with the true render of the same scene in the domain. Mapped latents are

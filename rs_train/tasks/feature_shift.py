@@ -122,9 +122,8 @@ class FeatureShiftTask(InverterTask):
         return at_strength(self._domains(index), strength)
 
     def _draw(self, found: FeatureStyle, domain: PackedTokens | None = None) -> Tensor:
-        split = self.model.config.layer
-        image = draw(self.generator.synthesis, found, domain, move=self.model, split=split)
-        return self.pooled(image)
+        synthesis = self.generator.synthesis
+        return self.pooled(draw(synthesis, self.base, found, domain, move=self.model.edit))
 
     @torch.no_grad()
     def _pairs(self, w_plus: Tensor, domain: PackedTokens) -> tuple[Tensor, Tensor]:
@@ -135,12 +134,14 @@ class FeatureShiftTask(InverterTask):
 
 
 def _refuse_other_layer(model: nn.Module, base: FeatureStyleEncoder) -> None:
-    found = (base.config.layer, base.config.feature_channels)
-    expected = (model.config.layer, model.config.feature_channels)
+    found, expected = (
+        (own.layer, own.feature_channels, "added" if own.residual else "whole")
+        for own in (base.config, model.config)
+    )
     if found != expected:
         raise IncompatibleError(
             "the encoder does not find what this FeatureShift moves",
-            found=f"input of convolution {found[0]}, {found[1]} channels",
-            expected=f"input of convolution {expected[0]}, {expected[1]} channels",
-            hint="set network.layer to the encoder's",
+            found=f"input of convolution {found[0]}, {found[1]} channels, {found[2]}",
+            expected=f"input of convolution {expected[0]}, {expected[1]} channels, {expected[2]}",
+            hint="set network.layer and network.residual to the encoder's",
         )

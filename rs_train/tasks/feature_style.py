@@ -49,9 +49,9 @@ class FeatureStyleTask(BaseInverterTask):
 
     def stages(self, photo: Tensor) -> list[Tensor]:
         """From styles alone, then with the feature."""
-        found, split = self.model(photo), self.model.config.layer
+        found = self.model(photo)
         return [
-            self.pooled(draw(self.generator.synthesis, found, move=move, split=split))
+            self.pooled(draw(self.generator.synthesis, self.model, found, move=move))
             for move in (styles_only, feature_replaced)
         ]
 
@@ -71,7 +71,8 @@ class FeatureStyleTask(BaseInverterTask):
         found = FeatureStyle(*(part.float() for part in self.model(image)))
         synthesis, split = self.generator.synthesis, self.model.config.layer
         own, rgb = synthesis.lower(found.w_plus, split=split)
-        feature = torch.lerp(own.float(), found.feature, self.share)
+        whole = self.model.whole(found.feature, own)
+        feature = torch.lerp(own.float(), whole, self.share)
         drawn = self.pooled(synthesis.upper(feature, rgb, found.w_plus, split=split))
         losses = self.image_losses(drawn, image)
         count = len(photo)
@@ -83,7 +84,7 @@ class FeatureStyleTask(BaseInverterTask):
             losses["styles"] = self._styles_loss(
                 own[:count], rgb[:count], found.w_plus[:count], photo
             )
-        return losses | {"feature": l2_loss(found.feature, own.detach())}
+        return losses | {"feature": l2_loss(whole, own.detach())}
 
     def _styles_loss(self, own: Tensor, rgb: Tensor, w_plus: Tensor, photo: Tensor) -> Tensor:
         """Image losses, weighted and added up, of the photos as their styles alone give them."""
