@@ -23,7 +23,7 @@ from rs_runtime.contracts.bundle import (
 )
 from rs_runtime.contracts.errors import UsageError
 from rs_runtime.contracts.image_spec import ImageSpec
-from rs_runtime.contracts.manifest import EDIT_SUFFIX, EDITS_FOLDER
+from rs_runtime.contracts.manifest import CALIBRATION_PATH, EDIT_SUFFIX, EDITS_FOLDER
 
 _TOOLS = ("torch", "onnx", "onnxscript", "onnxruntime", "openvino", "numpy")
 _LEAST_LIMIT = 1e-3
@@ -54,6 +54,8 @@ def pack(
     licences = {part: record["licence"] for part, record in parts.records.items()}
     domains = _domains(parts, contents, licences)
     _add_edits(parts, contents, licences)
+    if parts.calibration is not None:
+        contents[CALIBRATION_PATH] = parts.calibration
     if parts.prompt is not None:
         contents |= prompt_files(parts.prompt)
     proofs: dict[str, Any] = {name: role.parity for name, role in exported.roles.items()}

@@ -9,6 +9,11 @@ from torch import nn
 
 from rs_export.models import MODELS, NOT_EXPORTED, OPTIONAL, PART_OF_KIND, PROMPT
 from rs_export.prompt_part import PromptPart, PromptSources, load_prompt_part
+from rs_runtime.contracts.calibration import (
+    MAX_CALIBRATION_BYTES,
+    calibration_path,
+    decode_calibration,
+)
 from rs_runtime.contracts.directions import (
     MAX_DIRECTION_FILE_BYTES,
     Direction,
@@ -21,7 +26,7 @@ from rs_runtime.contracts.errors import (
     UsageError,
 )
 from rs_runtime.contracts.files import read_file, sha256_hex
-from rs_runtime.contracts.manifest import EDIT_SUFFIX
+from rs_runtime.contracts.manifest import EDIT_SUFFIX, INVERTERS
 from rs_runtime.contracts.strict_json import parse_json
 from rs_runtime.contracts.tokens import MAX_TOKEN_FILE_BYTES, TokenSet, decode_token_set
 from rs_train.checkpoint import load_model, read_record
@@ -80,6 +85,7 @@ class Parts:
         domains: By name.
         edits: By name.
         prompt: What makes domains of texts and pictures.
+        calibration: File of the inverter's calibration as it will be shipped.
     """
 
     generator: Generator
@@ -88,6 +94,7 @@ class Parts:
     domains: dict[str, Domain]
     edits: dict[str, Edit]
     prompt: PromptPart | None = None
+    calibration: bytes | None = None
 
     @property
     def image_rank(self) -> int:
@@ -111,8 +118,9 @@ def find_sources(
 
     Args:
         model: A key of `MODELS`.
-        checkpoints: Checkpoints, or folders with `<part>.safetensors`, `domains/*.tokens`,
-            `edits/*.direction` and `reconstruction.json`; later ones win. Empty for the demo's.
+        checkpoints: Checkpoints, or folders with `<part>.safetensors` (and the inverter's
+            `<part>.calibration.json`), `domains/*.tokens`, `edits/*.direction` and
+            `reconstruction.json`; later ones win. Empty for the demo's.
         domains: Token sets beside those of the folders.
         clip: The hypernetwork's CLIP instead of the folders', see `PromptSources`.
 
@@ -187,7 +195,8 @@ def load_parts(sources: Sources) -> Parts:
     if sources.prompt is not None:
         prompt = load_prompt_part(sources.prompt, generator)
         records |= prompt.records
-    return Parts(generator, models, records, domains, edits, prompt)
+    calibration = _load_calibration(sources, records, generator)
+    return Parts(generator, models, records, domains, edits, prompt, calibration)
 
 
 def _prompt_sources(kept: dict[str, Path], clip: str | None) -> PromptSources | None:
@@ -208,6 +217,28 @@ def _prompt_sources(kept: dict[str, Path], clip: str | None) -> PromptSources | 
             hint="add --clip FILE or --clip open_clip:NAME:TAG, the one that it was trained with",
         )
     return PromptSources(clip or str(own), hypernetwork)
+
+
+def _load_calibration(
+    sources: Sources, records: dict[str, dict[str, str]], generator: Generator
+) -> bytes | None:
+    """Read the calibration that lies beside the inverter's checkpoint, if there is one."""
+    part = next((part for part in INVERTERS if part in sources.checkpoints), None)
+    path = None if part is None else calibration_path(sources.checkpoints[part])
+    if path is None or not path.is_file():
+        return None
+    data = read_file(path, max_bytes=MAX_CALIBRATION_BYTES, what="calibration")
+    calibration = decode_calibration(
+        data, table=generator.table, fingerprint=generator.fingerprint(), name_hint=str(path)
+    )
+    if calibration.encoder_sha256 != records[part]["sha256"]:
+        raise IncompatibleError(
+            f"{path}: the calibration of another {part}",
+            found=f"{calibration.encoder_sha256[:16]}…",
+            expected=f"{records[part]['sha256'][:16]}…",
+            hint="make it again with rs-train eval calibration",
+        )
+    return data
 
 
 def _load_domains(paths: Sequence[Path], generator: Generator) -> dict[str, Domain]:

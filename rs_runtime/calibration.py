@@ -7,6 +7,7 @@ The modulation m is a factor already: it needs no scale.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -22,9 +23,13 @@ def calibrated(domain: TokenSet, calibration: Calibration) -> TokenSet:
         domain: Learned on styles of mapped latents; of the calibration's generator.
         calibration: Of the encoder.
     """
+    return divided(domain, {name: own.alpha for name, own in calibration.layers.items()})
 
-    def divided(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        alphas = calibration.layers
-        return {name: value / np.float32(alphas[name].alpha) for name, value in arrays.items()}
 
-    return replace(domain, P=divided(domain.P), style_offset=divided(domain.style_offset))
+def divided(domain: TokenSet, alphas: Mapping[str, float]) -> TokenSet:
+    """The domain with residuals and style offsets divided by a number for each layer."""
+
+    def smaller(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {name: value / np.float32(alphas[name]) for name, value in arrays.items()}
+
+    return replace(domain, P=smaller(domain.P), style_offset=smaller(domain.style_offset))

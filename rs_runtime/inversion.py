@@ -153,8 +153,8 @@ class Inversion:
                 They act on w_plus and styles; the picture's tokens stay, its feature map follows.
             image_strength: Factor on the picture's own tokens or feature map, or one for each
                 picture of a batch; 0 draws the latent alone.
-            calibrate: Divide the domains' residuals and style offsets, layer by layer, by how much
-                the encoder's styles vary beside those that domains are learned on.
+            calibrate: Divide the domains' residuals and style offsets, layer by layer, by what the
+                styles that domains are learned on are times the encoder's.
 
         Returns:
             uint8 [R, R, 3], or [N, R, R, 3] of a batch.

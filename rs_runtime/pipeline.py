@@ -461,7 +461,7 @@ class Runtime:
 
     @cached_property
     def calibration(self) -> Calibration:
-        """How the styles of the bundle's encoder vary beside the mapping network's.
+        """The styles of the bundle's encoder beside the mapping network's.
 
         Raises:
             IncompatibleError: The bundle has no calibration, or one for another generator.

@@ -1,13 +1,14 @@
-"""The calibration of an encoder: how its styles vary beside the mapping network's, layer by layer.
+"""The calibration of an encoder: its styles beside the mapping network's, layer by layer.
 
-Domains are learned on styles of mapped latents. Where an encoder's styles of the same pictures vary
-by a factor alpha as much, a domain's change of the kernel is divided by it. The numbers lie in the
-file `calibration.json` of a bundle, which readers may do without.
+Domains are learned on styles of mapped latents. Where these are alpha times an encoder's styles of
+the same pictures, a domain's change of the kernel is divided by alpha. The numbers lie in the file
+`calibration.json` of a bundle, which readers may do without.
 """
 
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from rs_runtime.contracts.errors import IncompatibleError, MalformedFileError
@@ -30,11 +31,11 @@ _FIELDS = ("format", "version", "encoder", "generator_fingerprint", "pictures", 
 
 @dataclass(frozen=True)
 class LayerCalibration:
-    """One layer's regression of the encoder's styles on the mapped ones.
+    """One layer's mapped styles over the encoder's.
 
     Attributes:
-        alpha: Slope, `MIN_ALPHA` to `MAX_ALPHA`.
-        correlation: Of the two, over pictures and channels, -1 to 1.
+        alpha: The factor between them, `MIN_ALPHA` to `MAX_ALPHA`.
+        correlation: Of their deviations from the channels' means, -1 to 1.
     """
 
     alpha: float
@@ -58,6 +59,11 @@ class Calibration:
     generator_fingerprint: str
     pictures: int
     layers: Mapping[str, LayerCalibration]
+
+
+def calibration_path(checkpoint: Path) -> Path:
+    """Where the calibration of an encoder's checkpoint lies: beside it."""
+    return checkpoint.with_name(f"{checkpoint.stem}.calibration.json")
 
 
 def encode_calibration(calibration: Calibration) -> bytes:

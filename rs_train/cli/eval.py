@@ -1,4 +1,4 @@
-"""rs-train eval inversion | domains | strips, and the paper's tables"""
+"""rs-train eval inversion | domains | calibration | strips, and the paper's tables"""
 
 import functools
 import inspect
@@ -211,6 +211,90 @@ def _read(path: Path, generator: Any) -> Any:
     from rs_runtime.contracts.tokens import read_token_set
 
     return read_token_set(path, table=generator.table, fingerprint=generator.fingerprint())
+
+
+@command.command("calibration")
+@click.option("--generator", "generator_path", type=_file, required=True)
+@click.option(
+    "--encoder",
+    "encoders",
+    type=_file,
+    multiple=True,
+    required=True,
+    help="A base inverter or a Feature-Style-Encoder; repeats.",
+)
+@click.option("--metric", type=_file, required=True)
+@click.option("--tokens", "tokens_dir", type=_file, required=True, help="Folder of NAME.tokens.")
+@click.option(
+    "--held-out",
+    type=_file,
+    required=True,
+    help="Folder that held-out portraits are rendered into, or were by an earlier run.",
+)
+@click.option("--heads", type=click.IntRange(10), default=1000, show_default=True)
+@click.option("--count", type=click.IntRange(2), default=300, show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=9001, show_default=True)
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True)
+@click.option(
+    "--calibrations",
+    type=_file,
+    help="Folder to write ENCODER.calibration.json into; rs-export looks beside the checkpoints.",
+)
+@_out
+def calibration(
+    generator_path: Path,
+    encoders: tuple[Path, ...],
+    metric: Path,
+    tokens_dir: Path,
+    held_out: Path,
+    heads: int,
+    count: int,
+    seed: int,
+    workers: int,
+    calibrations: Path | None,
+    out: Path,
+) -> None:
+    """Compare encoders' styles with mapped ones, and calibrate domains for them.
+
+    Example: rs-train eval calibration --generator generator.safetensors --encoder
+    base_inverter.safetensors --metric metric.safetensors --tokens domains --held-out heldout
+    """
+    from rs_runtime.contracts.calibration import calibration_path, encode_calibration
+    from rs_train.checkpoint import load_model
+    from rs_train.tables.calibration import report
+    from rs_train.tables.heldout import render_held_out
+    from rs_train.tables.page import write_result
+
+    generator = load_model(generator_path, expect="generator")
+    names = sorted(path.stem for path in tokens_dir.glob("*.tokens"))
+    if not names:
+        raise UsageError(f"{tokens_dir}: holds no token sets", expected="NAME.tokens files")
+
+    def portraits(domain: str) -> "HeldOut":
+        return render_held_out(
+            held_out,
+            domain=domain,
+            extras=False,
+            count=count,
+            seed=seed,
+            size=generator.config.resolution,
+            workers=workers,
+        )
+
+    domains = {
+        name: (_read(tokens_dir / f"{name}.tokens", generator), portraits(name)) for name in names
+    }
+    network = load_model(metric, expect="metric")
+    result, found = report(generator, encoders, domains, portraits("photo"), network, heads, seed)
+    click.echo(result.table)
+    if calibrations is not None:
+        calibrations.mkdir(parents=True, exist_ok=True)
+        for path in encoders:
+            own = calibration_path(calibrations / path.name)
+            write_atomic(own, encode_calibration(found[path]))
+            click.echo(own)
+    for path in write_result(out, "calibration", result):
+        click.echo(path)
 
 
 @command.command("strips")
