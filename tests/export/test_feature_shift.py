@@ -121,9 +121,10 @@ def by_pytorch(parts: Parts, found: FeatureStyle, mixes: list) -> np.ndarray:
     domains = [[(parts.domains[name].tokens, strength) for name, strength in own] for own in mixes]
     packed = mix(domains, parts.generator.table)
     tokens = PackedTokens(*map(torch.from_numpy, packed))
-    shift = parts.others["feature_shift"]
+    encoder, shift = parts.others["feature_encoder"], parts.others["feature_shift"]
+    synthesis = parts.generator.synthesis
     with torch.inference_mode():
-        image = draw_features(parts.generator.synthesis, found, tokens, move=shift, split=SPLIT)
+        image = draw_features(synthesis, encoder, found, tokens, move=shift.edit)
     return image.numpy()
 
 

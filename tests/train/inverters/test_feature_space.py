@@ -119,30 +119,34 @@ def test_sizes_that_do_not_fit_are_refused(change, generator):
 
 
 @torch.no_grad()
-def test_without_a_domain_styles_give_the_generators_own_picture(generator, found):
-    image = draw(generator.synthesis, found, move=styles_only, split=SPLIT)
+def test_without_a_domain_styles_give_the_generators_own_picture(generator, encoder, found):
+    image = draw(generator.synthesis, encoder, found, move=styles_only)
     assert torch.equal(image, generator.synthesis(found.w_plus))
-    replaced = draw(generator.synthesis, found, move=feature_replaced, split=SPLIT)
-    shifted = draw(generator.synthesis, found, move=generator_shift, split=SPLIT)
+    replaced = draw(generator.synthesis, encoder, found, move=feature_replaced)
+    shifted = draw(generator.synthesis, encoder, found, move=generator_shift)
     assert torch.allclose(replaced, shifted, atol=1e-5)
     assert not torch.allclose(replaced, image, atol=1e-2)
 
 
 @torch.no_grad()
-def test_a_generators_own_feature_moves_to_the_domains_own_picture(generator, domains):
+@pytest.mark.parametrize("residual", [False, True])
+def test_a_generators_own_feature_moves_to_the_domains_own_picture(residual, generator, domains):
+    network = replace(NETWORK, residual=residual)
+    encoder = build("feature_style", network, generator.config)
+    shift = build("feature_shift", network, generator.config).eval()
     w_plus = torch.randn(2, generator.num_ws, 16, generator=torch.Generator().manual_seed(5))
     own, _ = generator.synthesis.lower(w_plus, split=SPLIT)
-    found = FeatureStyle(w_plus, own)
+    found = FeatureStyle(w_plus, torch.zeros_like(own) if residual else own)
     wanted = generator.synthesis(w_plus, domains)
-    for move in (styles_only, generator_shift, FeatureShift(build_shift(generator)).eval()):
-        image = draw(generator.synthesis, found, domains, move=move, split=SPLIT)
+    for move in (styles_only, generator_shift, shift.edit):
+        image = draw(generator.synthesis, encoder, found, domains, move=move)
         assert torch.allclose(image, wanted, atol=1e-4)
-    replaced = draw(generator.synthesis, found, domains, move=feature_replaced, split=SPLIT)
+    moved, image = generator.synthesis.lower(w_plus, domains, split=SPLIT)
+    by_roles = shift(found.feature, own, moved)  # as a bundle calls it
+    image = generator.synthesis.upper(by_roles, image, w_plus, domains, split=SPLIT)
+    assert torch.allclose(image, wanted, atol=1e-4)
+    replaced = draw(generator.synthesis, encoder, found, domains, move=feature_replaced)
     assert not torch.allclose(replaced, wanted, atol=1e-2)
-
-
-def build_shift(generator: Generator):
-    return build("feature_shift", NETWORK, generator.config).config
 
 
 def test_each_set_packs_as_it_does_alone(generator, sets, domains):
@@ -186,7 +190,7 @@ def test_an_encoder_learns_a_few_photos(generator, tmp_path):
     task.model.eval()
     with torch.no_grad():
         plain, replaced = task.stages(PHOTOS)
-        image = draw(generator.synthesis, loaded(PHOTOS), move=feature_replaced, split=SPLIT)
+        image = draw(generator.synthesis, loaded, loaded(PHOTOS), move=feature_replaced)
     assert torch.allclose(image, replaced, atol=0.05)  # stored in fp16
     assert not torch.allclose(plain, replaced, atol=0.05)
 
@@ -198,6 +202,18 @@ def test_the_feature_takes_over_within_the_ramp(generator):
         task.step(step, BATCH)
         shares.append(task.share.item())
     assert shares == [0, 0.5, 1, 1]
+
+
+def test_a_residual_begins_with_the_styles_own_picture_and_learns(generator):
+    network = replace(NETWORK, residual=True)
+    config = InverterRun(network=network, training=replace(TRAINING, feature=0.01), loop=LOOP)
+    task = FeatureStyleTask(config, copy.deepcopy(generator), Path("out"))
+    task.model.eval()
+    with torch.no_grad():
+        assert torch.equal(*task.stages(PHOTOS))
+    figures = [task.step(step, BATCH) for step in range(8)]
+    assert figures[-1]["l2"] < figures[1]["l2"] and figures[0]["feature"] == 0
+    assert figures[-1]["feature"] > 0
 
 
 def test_first_guesses_lie_where_the_generators_features_lie(generator):
@@ -266,10 +282,12 @@ def test_shift_learns_all_domains_at_once(generator, encoder, domains, tmp_path)
         assert torch.allclose(loaded(*feature), task.model(*feature), atol=2e-2)
 
 
-def test_an_encoder_of_another_layer_is_refused(generator, domains):
+def test_an_encoder_of_another_kind_is_refused(generator, domains):
     other = build("feature_style", replace(NETWORK, layer=2, image_size=64), generator.config)
-    with pytest.raises(IncompatibleError, match="does not find what this FeatureShift moves"):
-        shift_task(generator, other, domains)
+    added = build("feature_style", replace(NETWORK, residual=True), generator.config)
+    for encoder in (other, added):
+        with pytest.raises(IncompatibleError, match="does not find what this FeatureShift moves"):
+            shift_task(generator, encoder, domains)
 
 
 def test_the_command_trains_both(generator, sets, tmp_path):
