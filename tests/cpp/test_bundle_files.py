@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from rs_runtime.contracts.bundle import Manifest, build_manifest, read_bundle
+from rs_runtime.contracts.manifest import MODEL_ROLES
 from tests.cpp.checker import Checker, python_status, write_all
 from tests.runtime.contracts import test_manifest as rules
 from tests.runtime.contracts.conftest import contents, manifest, table  # noqa: F401
@@ -102,6 +103,27 @@ def test_manifests(checker: Checker, tmp_path: Path, files: Contents) -> None:
     texts = [sound, *bent_by_rule(sound), *damaged_texts(sound, 900)]
     verdicts = compare_manifests(checker, tmp_path, texts)
     assert verdicts[0] >= 1 and verdicts[3] >= 600 and verdicts[4] >= 21 and verdicts[5] >= 2
+
+
+def test_kinds_of_models(checker: Checker, tmp_path: Path, files: Contents) -> None:
+    texts = []
+    for kind, needed in MODEL_ROLES.items():
+        tree = json.loads(files["manifest.json"])
+        synthesis = tree["roles"]["synthesis"]
+        # Roles and files that the model kind does not ask for are no fault.
+        tree |= {"model": kind, "rank": 0}
+        for role in (*needed, "text", "vision", "hypernetwork"):
+            tree["roles"].setdefault(role, synthesis)
+        entry = {"size": 2, "sha256": "0" * 64}
+        for path in ("calibration.json", "prompt/settings.json", "prompt/tokenizer.json"):
+            tree["files"][path] = entry
+        texts.append(json.dumps(tree).encode())
+        for role in needed:
+            less = tree | {"roles": dict(tree["roles"]), "golden": []}
+            del less["roles"][role]
+            texts.append(json.dumps(less).encode())
+    verdicts = compare_manifests(checker, tmp_path, texts)
+    assert verdicts == {0: len(MODEL_ROLES), 3: sum(map(len, MODEL_ROLES.values()))}
 
 
 @pytest.mark.nightly
