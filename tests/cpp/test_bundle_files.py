@@ -18,6 +18,7 @@ from rs_runtime.contracts.manifest import MODEL_ROLES
 from tests.cpp.checker import Checker, python_status, write_all
 from tests.runtime.contracts import test_manifest as rules
 from tests.runtime.contracts.conftest import contents, manifest, table  # noqa: F401
+from tests.runtime.tiny_prompt import build_with_prompts
 
 Contents = dict[str, bytes]
 VALUES: tuple[Any, ...] = (
@@ -220,3 +221,13 @@ def test_folders(checker: Checker, tmp_path: Path, files: Contents) -> None:
         assert answer["status"] == expected, (name, answer)
         verdicts[expected] += 1
     assert verdicts[0] == 3 and verdicts[2] == 2 and verdicts[3] >= 15 and verdicts[4] >= 7
+
+
+def test_a_prompt_part_is_passed_over(checker: Checker, tmp_path: Path) -> None:
+    """Its roles and files are hashed like all others, and not understood."""
+    root = build_with_prompts(tmp_path / "bundle", tokenizer=b"of another library")
+    (answer,) = checker.ask([f"bundle {root}"])
+    assert answer["status"] == 0, answer
+    (root / "prompt" / "tokenizer.json").write_bytes(b"of another person!")
+    (answer,) = checker.ask([f"bundle {root}"])
+    assert answer["status"] == 3
