@@ -11,6 +11,7 @@ import torch
 from rs_export import forms
 from rs_export.cases import fixed_cases
 from rs_export.compare import BF16, FP16_STORED, FP32, TOLERANCES, Tolerance
+from rs_export.cpu_graph import for_cpus
 from rs_export.flow import TOKENS, inverter_of
 from rs_export.graphs.base_inverter import base_inverter_role
 from rs_export.graphs.feature_encoder import feature_encoder_role
@@ -39,7 +40,7 @@ from rs_export.parity import (
     opened,
 )
 from rs_export.plugin_bodies import DOMAIN, FORM
-from rs_export.portable import finish, for_one
+from rs_export.portable import finish
 from rs_export.precision import has_large_constants, store_fp16
 from rs_export.prompt_part import prompt_roles
 from rs_export.ranges import Ranges, measure, range_cases
@@ -217,7 +218,7 @@ def _export_role(role: RoleGraph, cases: list[Case], order: _Order) -> Exported:
         files = own + files
         parity |= measured
     if refined and order.target != "gpu":
-        single = for_one(forms.expand(intermediate, forms.cpu))
+        single = for_cpus(intermediate)
         model = finish(store_fp16(single) if halves else single, role.name)
         files.insert(0, GraphFile(f"graphs/{role.name}.cpu.onnx", model, precision, "cpu", 1))
         parity["cpu form"] = {"layers": _check_single(model, layers, TOLERANCES[precision])}
