@@ -1,7 +1,10 @@
 """Domains of texts and pictures in ``rs-run``: strengths, files, refusals, what is said of them."""
 
 import json
+import os
+import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +16,8 @@ from rs_runtime.cli._verbs import group
 from rs_runtime.image_io import load_picture
 from tests.runtime.tiny_bundle import build
 from tests.runtime.tiny_prompt import CONTEXT, build_with_prompts, damaged_tokenizer
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -133,3 +138,22 @@ def test_info_and_doctor_say_what_prompts_are_understood(rs_run, tmp_path, monke
     assert finding(code=3, bundle="bad")["state"] == "problem"
     monkeypatch.setitem(sys.modules, "tokenizers", None)
     assert finding()["state"] == "absent" and "pip install" in finding()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "code"), [(b"\xc3\xa9tude", 0), (b"a \xff", 3), (b"\x1b[31mred", 3)]
+)
+def test_prompts_of_a_shell_without_a_locale(rs_run, tmp_path, prompt, code):
+    """Bytes of the command line, without a home, in the C locale."""
+    command = [sys.executable, "-m", "rs_runtime.cli", "invert", "photo.png", "--prompt", prompt]
+    done = subprocess.run(
+        [*command, "--no-strip", "--bundle", "tiny", "--out", "out.png"],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "LC_ALL": "C"},
+        capture_output=True,
+        umask=0o077,
+        timeout=100,
+    )
+    assert done.returncode == code, done.stderr
+    assert b"Traceback" not in done.stderr and b"\x1b" not in done.stderr + done.stdout
+    assert (tmp_path / "out.png").exists() == (code == 0)
