@@ -83,8 +83,9 @@ def caption(scene: Scene, domain: str = "photo") -> str:
         parts.append(_BEARD_WORDS[scene.beard])
     if scene.glasses:
         parts.append("glasses")
-    who = f"{expression(scene)} {'bald ' if scene.hair == 'bald' else ''}person"
-    text = f"{domain_style(domain).phrase} of a {who}"
+    style = domain_style(domain)
+    who = f"{expression(scene)} {'bald ' if scene.hair == 'bald' else ''}{style.being}"
+    text = f"{style.phrase} of a {who}"
     if parts:
         text += " with " + _listed(parts)
     garment = f"{cloth_colour(scene)} {_CLOTHES_WORDS[scene.clothes]}"

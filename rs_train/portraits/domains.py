@@ -19,6 +19,7 @@ class DomainStyle:
         medium: what it is made with, a name in `media.MEDIA`.
         line: its outlines, a name in `media.LINES`.
         phrase: what a caption calls it; "of a person" follows.
+        being: who is drawn, "person" or "alien".
     """
 
     light: str
@@ -26,6 +27,7 @@ class DomainStyle:
     medium: str
     line: str
     phrase: str
+    being: str = "person"
 
 
 DOMAINS: Final[dict[str, DomainStyle]] = {
@@ -39,6 +41,7 @@ DOMAINS: Final[dict[str, DomainStyle]] = {
     "pastel": DomainStyle("soft", "light", "chalk", "none", "a pastel drawing"),
     "pop": DomainStyle("banded", "pop", "smooth", "ink", "a pop art print"),
     "sepia": DomainStyle("scene", "sepia", "smooth", "none", "a sepia photograph"),
+    "alien": DomainStyle("scene", "natural", "smooth", "none", "a photo", being="alien"),
 }
 
 # What a phrase calls each part of a composed look; the keys are those of `media` and `tones`.

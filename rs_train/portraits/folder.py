@@ -20,7 +20,7 @@ from rs_runtime.contracts.errors import ResourceError, UsageError
 from rs_runtime.contracts.files import write_atomic
 from rs_train.portraits.captions import attributes, caption
 from rs_train.portraits.domains import COMPOSED
-from rs_train.portraits.renderer import LANDMARK_NAMES, landmarks, render
+from rs_train.portraits.renderer import LANDMARK_NAMES, drawn, landmarks, render
 from rs_train.portraits.scene import Scene, parameters, sample_scene
 
 RECORD_NAME = "render.json"
@@ -86,7 +86,8 @@ def render_folder(out: Path, settings: RenderSettings, workers: int) -> Iterator
 
 def label(settings: RenderSettings, index: int) -> dict[str, object]:
     """The line of labels.jsonl about one picture."""
-    scene = settings.scene(index)
+    person = settings.scene(index)
+    scene = drawn(person, settings.look(index))
     points = landmarks(scene, settings.size)
     return {
         "file": _name(index),
@@ -100,7 +101,7 @@ def label(settings: RenderSettings, index: int) -> dict[str, object]:
             name: [round(float(x), 3), round(float(y), 3)]
             for name, (x, y) in zip(LANDMARK_NAMES, points, strict=True)
         },
-        "parameters": [round(float(p), 5) for p in parameters(scene)],
+        "parameters": [round(float(p), 5) for p in parameters(person)],
     }
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import cv2
 import numpy as np
 
-from rs_train.portraits import face
+from rs_train.portraits import alien, face
 from rs_train.portraits.compose import HEAD_DEPTH, compose
-from rs_train.portraits.domains import domain_style
+from rs_train.portraits.domains import DOMAINS, domain_style
 from rs_train.portraits.geometry import EYE_LINE, make_camera
 from rs_train.portraits.scene import Scene
 from rs_train.portraits.stylise import develop, stylise
@@ -38,7 +38,7 @@ class Rendering:
 
 
 def render(scene: Scene, size: int, domain: str = "photo") -> Rendering:
-    """Renders a scene in a domain. Masks and landmarks are the same in every domain.
+    """Renders a scene in a domain. Masks and landmarks are the same in every domain of persons.
 
     Args:
         scene: from `sample_scene`.
@@ -49,13 +49,22 @@ def render(scene: Scene, size: int, domain: str = "photo") -> Rendering:
         UsageError: there is no such domain.
     """
     style = domain_style(domain)
-    layers = compose(scene, size, with_flat=domain != "photo")
-    image = develop(layers.light) if domain == "photo" else stylise(style, scene, layers)
+    scene = drawn(scene, domain)
+    is_photo = replace(style, being="person") == DOMAINS["photo"]
+    layers = compose(scene, size, with_flat=not is_photo)
+    if style.being == "alien":
+        alien.recolour(scene, layers)
+    image = develop(layers.light) if is_photo else stylise(style, scene, layers)
     masks = {}
     for name, mask in layers.masks.items():
         masks[name] = cv2.resize(mask, (size, size), interpolation=cv2.INTER_AREA) > 0.5
     pixels = np.clip(np.rint(image * 255), 0, 255).astype(np.uint8)
     return Rendering(pixels, masks, landmarks(scene, size))
+
+
+def drawn(scene: Scene, domain: str) -> Scene:
+    """The scene as a domain draws it: with the person, or with an alien."""
+    return alien.as_alien(scene) if domain_style(domain).being == "alien" else scene
 
 
 def landmarks(scene: Scene, size: int) -> np.ndarray:
