@@ -12,6 +12,7 @@ _TABLES = {
     "table5": "Base inverters of the two-stage model.",
     "figure3": "Singular values of dynamic kernels.",
     "hyperdomainnet1": "What must change for a domain: parameterisations, in-domain angles.",
+    "styledomain": "Few pictures of a domain that is unlike portraits: parameterisations.",
     "hyperdomainnet2": "Many domains by one network, seen and unseen.",
     "encoders1": "Encoders in text-guided domains: quality and diversity.",
     "encoders2": "Encoders in picture-guided domains: quality and diversity.",

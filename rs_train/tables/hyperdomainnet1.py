@@ -175,7 +175,7 @@ def make(laboratory: Laboratory) -> Result:
             rows.append(_row(heads, domain, prompt, truth, key, image))
             if not isinstance(key, Trained) or not key.angle:
                 shown[_caption(key)] = image[list(_SHOWN)]
-        pictures[domain] = _picture(shown)
+        pictures[domain] = picture(shown)
     about = _ABOUT.format(count=len(photos.image), steps=STEPS, batch=BATCH_SIZE, angle=ANGLE)
     return Result(
         title="HyperDomainNet, Table 1: what must change for a domain",
@@ -193,11 +193,12 @@ def _images(
     """Pictures [N, 3, R, R] of the source, of every row, and the true renders."""
     found: dict[str | Trained, Tensor] = {SOURCE: synthesize(heads.generator, heads.codes)}
     for row in TRAINED:
-        found[row] = restyled(heads, _made(heads.generator, work / row.result(domain)))
+        found[row] = restyled(heads, read_result(heads.generator, work / row.result(domain)))
     return found | {PERFECT: truth.image}
 
 
-def _made(generator: Generator, path: Path) -> TokenSet | Generator:
+def read_result(generator: Generator, path: Path) -> TokenSet | Generator:
+    """What a row made: a token set of this generator, or a generator."""
     if path.suffix == ".tokens":
         return read_token_set(path, table=generator.table, fingerprint=generator.fingerprint())
     return load_model(path, expect="generator")
@@ -207,7 +208,7 @@ def _row(
     heads: Heads, domain: str, prompt: str, truth: HeldOut, key: str | Trained, image: Tensor
 ) -> Row:
     row = key if isinstance(key, Trained) else Trained("", key, False)
-    seen, wanted = (_embedded(heads.metric.embed, x).numpy() for x in (image, truth.image))
+    seen, wanted = (embedded(heads.metric.embed, x).numpy() for x in (image, truth.image))
     precision, recall = precision_recall(seen, wanted)
     return Row(
         domain=domain,
@@ -219,7 +220,7 @@ def _row(
         precision=precision,
         recall=recall,
         text=text_similarity(heads.clip, image, prompt),
-        diversity=float(mean_pairwise_distance(_embedded(heads.clip.embed_image, image))),
+        diversity=float(mean_pairwise_distance(embedded(heads.clip.embed_image, image))),
     )
 
 
@@ -230,7 +231,8 @@ def trained_numbers(generator: Generator, family: str) -> int:
 
 
 @torch.no_grad()
-def _embedded(embed: Any, image: Tensor) -> Tensor:
+def embedded(embed: Any, image: Tensor) -> Tensor:
+    """Vectors [N, D] of pictures [N, 3, R, R], some at a time."""
     return torch.cat([embed(part) for part in image.split(BATCH)])
 
 
@@ -294,8 +296,9 @@ def _caption(key: str | Trained) -> str:
     return f"{name}, text" if key.guide == TEXT else name
 
 
-def _picture(shown: Mapping[str, Tensor]) -> NDArray[np.uint8]:
+def picture(shown: Mapping[str, Tensor]) -> NDArray[np.uint8]:
     """A column a way, a row a portrait."""
     pixels = {name: to_pixels(column) for name, column in shown.items()}
-    rows = [[(name, column[i]) for name, column in pixels.items()] for i in range(len(_SHOWN))]
+    count = len(next(iter(pixels.values())))
+    rows = [[(name, column[i]) for name, column in pixels.items()] for i in range(count)]
     return sheet(rows, height=next(iter(shown.values())).shape[-1])

@@ -22,6 +22,7 @@ from rs_train.tables import (
     hyperdomainnet2_page,
     kernels,
     recipe,
+    styledomain,
 )
 from rs_train.tables.adaptation import (
     AdaptationRow,
@@ -110,7 +111,7 @@ class Table:
 
 def needed(table: Table) -> list[Stage]:
     """The stages of a table and all that they read, in the recipes' order."""
-    own = (recipe, hyperdomainnet1, hyperdomainnet2)
+    own = (recipe, hyperdomainnet1, hyperdomainnet2, styledomain)
     known = [*demo_stages(), *(stage for module in own for stage in module.stages())]
     wanted = {stage.name for stage in known if stage.name in table.stages}
     for stage in reversed(known):  # those that are read come before those that read
@@ -386,6 +387,7 @@ TABLES = {
         _spectra,
     ),
     "hyperdomainnet1": Table(hyperdomainnet1.STAGES, hyperdomainnet1.make),
+    "styledomain": Table(styledomain.STAGES, styledomain.make),
     "hyperdomainnet2": Table(hyperdomainnet2_page.STAGES, hyperdomainnet2_page.page),
     "encoders1": Table(
         (*encoders_pages.STAGES, *encoders_pages.TEXT_STAGES),

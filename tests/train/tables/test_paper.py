@@ -12,7 +12,7 @@ from rs_train.domains.codes import Codes
 from rs_train.generator import Generator, GeneratorConfig
 from rs_train.inverters.build import Network, build
 from rs_train.perceptual.metric import MetricConfig, MetricNetwork
-from rs_train.tables import hyperdomainnet1, hyperdomainnet2, kernels
+from rs_train.tables import hyperdomainnet1, hyperdomainnet2, kernels, styledomain
 from rs_train.tables.claims import Claim
 from rs_train.tables.heldout import HeldOut
 from rs_train.tables.paper import TABLES, needed
@@ -59,7 +59,8 @@ def save(model: str, generator: Generator, path: Path) -> Path:
 
 
 def test_every_table_finds_what_it_reads():
-    made, stages = [], [*recipe_stages(), *hyperdomainnet1.stages(), *hyperdomainnet2.stages()]
+    own = (hyperdomainnet1, hyperdomainnet2, styledomain)
+    made, stages = [], [*recipe_stages(), *(stage for module in own for stage in module.stages())]
     for stage in stages:
         tables = [arg for arg in stage.argv if arg.startswith("models/tables/")]
         assert set(tables) - {stage.out} <= set(made), stage.name
