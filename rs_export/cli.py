@@ -105,7 +105,7 @@ def _export(model: str, fp16: bool, named: Mapping[str, Any], out: Path, target:
     sources = find_sources(model, **named)
     parts = load_parts(sources)
     if sources.reconstruction is None and model != "generator":
-        _progress("no reconstruction.json: the bundle will not warn of unknown kinds of picture")
+        _progress("not measured on known pictures: the bundle will not warn of unknown ones")
     exported = export_model(parts, fp16=fp16, progress=_progress, target=target)
     line = f"rs-export --model {model}" + (" --fp16" if fp16 else "") + f" --target {target}"
     manifest = pack(out, sources, parts, exported, line)

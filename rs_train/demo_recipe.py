@@ -189,6 +189,15 @@ def _edits() -> list[Stage]:
     ]
 
 
+_CALIBRATION = (
+    *("--generator", "models/generator.safetensors"),
+    *("--encoder", "models/base_inverter.safetensors"),
+    *("--encoder", "models/feature_encoder.safetensors"),
+    *("--metric", "models/metric.safetensors", "--tokens", "models/domains"),
+    *("--held-out", "data/held-out", "--calibrations", "models", "--out", "results"),
+)
+
+
 def _tables() -> list[Stage]:
     models = (
         *("--generator", "models/generator.safetensors"),
@@ -204,4 +213,5 @@ def _tables() -> list[Stage]:
     return [
         Stage("eval inversion", ("eval", "inversion", *models, *control, *record)),
         Stage("eval domains", ("eval", "domains", *models, *sets)),
+        Stage("eval calibration", ("eval", "calibration", *_CALIBRATION)),
     ]
