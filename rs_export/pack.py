@@ -84,10 +84,14 @@ def pack(
 
 def _golden(name: str, role: Exported, contents: dict[str, bytes]) -> Golden:
     """Store one input and its reference output; the limit is twice what this machine differs by."""
-    paths: list[dict[str, str]] = []
-    for direction, arrays in zip(("inputs", "outputs"), role.golden, strict=True):
-        paths.append({key: f"golden/{name}/{direction}/{key}.npy" for key in arrays})
-        contents |= {paths[-1][key]: _npy(value) for key, value in arrays.items()}
+    # Roles hand their values on, so many are there already.
+    stored = {data: path for path, data in contents.items() if path.startswith("golden/")}
+    paths: list[dict[str, str]] = [{}, {}]
+    for place, direction, arrays in zip(paths, ("inputs", "outputs"), role.golden, strict=True):
+        for key, value in arrays.items():
+            data = _npy(value)
+            place[key] = stored.setdefault(data, f"golden/{name}/{direction}/{key}.npy")
+            contents[place[key]] = data
     exact = [v for v in role.role.variants if v.precision in ("fp32", "fp16_stored")]
     measured = [role.parity[label(variant)]["outputs"] for variant in exact]
     worst = {key: max(own[key]["max_abs"] for own in measured) for key in role.golden[1]}

@@ -69,6 +69,13 @@ def test_the_bundle_is_complete(bundle: Path) -> None:
     assert b"/tmp/" not in (bundle / "manifest.json").read_bytes()
 
 
+def test_equal_golden_data_are_stored_once(bundle: Path) -> None:
+    data = [path.read_bytes() for path in (bundle / "golden").rglob("*.npy")]
+    assert len(set(data)) == len(data)
+    golden = {own.role: own for own in read_bundle(bundle).manifest.golden}
+    assert golden["base_inverter"].inputs["image"] == golden["preprocess"].outputs["image"]
+
+
 @pytest.mark.parametrize("provider", ["cpu", "openvino"])
 def test_the_golden_data_are_reproduced(bundle: Path, provider: str) -> None:
     if provider not in installed()[0]:
