@@ -33,7 +33,7 @@ from rs_train.tables.recipe import checkpoint, run_folder
 
 # What each training differs in from the demo's own.
 _MODULATION = ("network.predicts=modulation", "network.width=160")
-_EQUAL, _SHORT = ("loop.steps=1200",), ("loop.steps=300",)
+_EQUAL, _SHORT = ("loop.steps=1200",), ("loop.steps=150",)
 DEMO, TOKENS, MODULATION = "tokens, the demo's", "tokens", "modulation"
 FULL, NO_ANGLE, NO_TARGET = "modulation, short", "no in-domain angle", "no target-target direction"
 TEXT_ONLY = "modulation, text only"

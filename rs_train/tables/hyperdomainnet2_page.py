@@ -46,7 +46,7 @@ STAGES = (
     *("generator", "base_inverter", "refiner", "metric", "prompt_clip"),
     *(stage_name(network) for network in (DEMO, *TRAININGS)),
 )
-_COUNT = 40  # portraits of a look; there are 36 looks
+_COUNT = 24  # portraits of a look; there are 36 looks
 _SHOWN = (8, 21, 34)  # portraits of the pictures, in turn
 _COLUMNS = 8  # looks of a picture
 _ABOUT = """\
