@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from rs_runtime.contracts.errors import IncompatibleError
 from rs_train.perceptual.clip import ClipGuide
 
-BLOCK = 3  # of a vision transformer, counted from 0; early ones see texture, late ones meaning
+BLOCK = 3  # of a vision transformer, counted from 0: early, where vectors tell of texture
 
 
 def embed_with_tokens(clip: ClipGuide, image: Tensor) -> tuple[Tensor, Tensor]:
@@ -20,12 +20,11 @@ def embed_with_tokens(clip: ClipGuide, image: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         The embedding [N, D], unit vectors, and vectors [N, T, C] in the order of the places: of a
         vision transformer its patches' after block 3, without the class token; of a residual
-        network the cells of its last feature map.
 
     Raises:
         IncompatibleError: The image tower is neither.
 
-    Source of the choice of the block: DiFa (Zhang et al. 2022).
+    Source of the choice of the block: DiFa (Zhang et al. 2022). The stage is this project's choice.
     """
     kept: list[Tensor] = []
     hook = _layer(clip).register_forward_hook(lambda _module, _inputs, output: kept.append(output))
@@ -42,8 +41,8 @@ def embed_with_tokens(clip: ClipGuide, image: Tensor) -> tuple[Tensor, Tensor]:
 def _layer(clip: ClipGuide) -> nn.Module:
     """The module whose output is looked at."""
     tower: Any = clip.network.visual
-    if hasattr(tower, "layer4"):
-        return tower.layer4
+    if hasattr(tower, "layer2"):
+        return tower.layer2
     blocks = getattr(getattr(tower, "transformer", None), "resblocks", ())
     # Without batch_first the blocks see [T, N, C]; none of the public CLIPs is built so.
     if len(blocks) <= BLOCK or not tower.transformer.batch_first:

@@ -41,10 +41,10 @@ class _Tower(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.layer4 = nn.AvgPool2d(8)
+        self.layer2 = nn.AvgPool2d(8)
 
     def forward(self, image: Tensor) -> Tensor:
-        return self.layer4(image + 2).mean(dim=(2, 3))
+        return self.layer2(image + 2).mean(dim=(2, 3))
 
 
 class Colours(nn.Module):
