@@ -48,9 +48,8 @@ class MindTheGapTask(OneShotDomainTask):
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Reconstruction of the reference, and the directions of other heads."""
         heads = self.pool.draw(share(self.config.loop.batch_size))
-        latents = torch.cat([self.w_plus, heads.w_plus])
-        image = placed_image(self.adapted(latents).clamp(-1, 1))
-        own, others = image[:1], image[1:]
+        own = placed_image(self.adapted(self.w_plus).clamp(-1, 1))
+        others = placed_image(self.adapt(heads).clamp(-1, 1))
         enough = self.config.training.structure_enough
         return {
             "l2": l2_loss(looked_at(own), looked_at(self.reference)),
