@@ -5,7 +5,8 @@ tokens; the others are the first one's ablations, at a smaller budget that they 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import NamedTuple
 
 import torch
@@ -83,20 +84,19 @@ def _stage(network: str, settings: tuple[str, ...]) -> Stage:
 
 @dataclass(frozen=True, kw_only=True)
 class LooksRow:
-    """One way to a group of looks; means over its looks.
+    """One way to a group of looks; distances of distributions are those of all its pictures.
 
     Attributes:
         group: "seen" or "held out".
         network: What made the domains.
         given: What it was given of a look: "text", "picture" or nothing.
         looks: Number of looks.
-        text: Cosine of pictures and prompt by the CLIP that the networks read.
+        text: Cosine of pictures and prompt by the CLIP that the networks read, mean over looks.
         diversity: Mean of 1 - cosine over pairs of a look's pictures, by the same CLIP.
         precision: Share of the pictures that lie among the true renders.
         recall: Share of the true renders that lie among the pictures.
         way: Share of the way from the source to the true renders, in feature distance.
         measured: Numbers against the true renders; identity against the photo.
-        by_look: Feature distance to the true renders, by look.
     """
 
     group: str
@@ -109,7 +109,6 @@ class LooksRow:
     recall: float
     way: float
     measured: Measured
-    by_look: Mapping[str, float]
 
 
 class Look(NamedTuple):
@@ -222,65 +221,49 @@ def _restyled(portraits: Portraits, network: HyperDomainNet, embedding: Tensor) 
 def looks_rows(
     portraits: Portraits, all_ways: Mapping[WayName, Way], group: str, looks: Sequence[Look]
 ) -> list[LooksRow]:
-    """Measure every way on a group of looks."""
-    rows = {
-        way: [_measured(portraits, draw(look), look) for look in looks]
-        for way, draw in all_ways.items()
-    }
-    source = rows[SOURCE, ""]
-    return [_row(group, way, looks, numbers, source) for way, numbers in rows.items()]
-
-
-class _Numbers(NamedTuple):
-    text: float
-    diversity: float
-    precision: float
-    recall: float
-    measured: Measured
+    """Measure every way on a group of looks; the unadapted source comes first."""
+    rows: list[LooksRow] = []
+    for way, draw in all_ways.items():
+        row = _row(portraits, group, way, looks, [draw(look) for look in looks])
+        before = (rows or [row])[0].measured.feature_distance
+        rows.append(replace(row, way=1 - row.measured.feature_distance / before))
+    return rows
 
 
 @torch.no_grad()
-def _measured(portraits: Portraits, image: Tensor, look: Look) -> _Numbers:
-    truth, clip, metric = look.truth, portraits.clip, portraits.metric
-    embedded = torch.cat([clip.embed_image(part) for part in image.split(BATCH)])
-    near = [torch.cat([metric.embed(x) for x in own.split(BATCH)]) for own in (image, truth.image)]
-    shares = precision_recall(near[0].numpy(), near[1].numpy())
-    return _Numbers(
-        text=text_similarity(clip, image, look.prompt),
-        diversity=float(mean_pairwise_distance(embedded)),
-        precision=shares.precision,
-        recall=shares.recall,
-        measured=measure(metric, image, truth.image, portraits.photos.image, truth.background),
-    )
-
-
 def _row(
+    portraits: Portraits,
     group: str,
     way: WayName,
     looks: Sequence[Look],
-    numbers: Sequence[_Numbers],
-    source: Sequence[_Numbers],
+    pictures: Sequence[Tensor],
 ) -> LooksRow:
-    def mean(values: Sequence[float]) -> float:
-        return sum(values) / len(values)
-
-    own = [n.measured.feature_distance for n in numbers]
-    before = [n.measured.feature_distance for n in source]
-    measured = [asdict(n.measured) for n in numbers]
+    """Measure pictures [N, 3, R, R] of each look; the way is left open."""
+    clip, metric = portraits.clip, portraits.metric
+    image, truth = torch.cat(list(pictures)), torch.cat([look.truth.image for look in looks])
+    embedded = [
+        torch.cat([metric.embed(part) for part in own.split(BATCH)]).numpy()
+        for own in (image, truth)
+    ]
+    shares = precision_recall(*embedded)
+    pairs = list(zip(pictures, looks, strict=True))
     return LooksRow(
         group=group,
         network=way[0],
         given=way[1],
         looks=len(looks),
-        text=mean([n.text for n in numbers]),
-        diversity=mean([n.diversity for n in numbers]),
-        precision=mean([n.precision for n in numbers]),
-        recall=mean([n.recall for n in numbers]),
-        way=1 - mean(own) / mean(before),
-        measured=Measured(
-            **{field.name: mean([m[field.name] for m in measured]) for field in fields(Measured)}
+        text=fmean(text_similarity(clip, own, look.prompt) for own, look in pairs),
+        diversity=fmean(float(mean_pairwise_distance(clip.embed_image(x))) for x in pictures),
+        precision=shares.precision,
+        recall=shares.recall,
+        way=0.0,
+        measured=measure(
+            metric,
+            image,
+            truth,
+            portraits.photos.image.repeat(len(looks), 1, 1, 1),
+            torch.cat([look.truth.background for look in looks]),
         ),
-        by_look={look.name: value for look, value in zip(looks, own, strict=True)},
     )
 
 

@@ -46,14 +46,15 @@ STAGES = (
     *("generator", "base_inverter", "refiner", "metric", "prompt_clip"),
     *(stage_name(network) for network in (DEMO, *TRAININGS)),
 )
-_COUNT = 24  # portraits of a look; there are 36 looks
+_COUNT = 16  # portraits of a look; there are 36 looks
 _SHOWN = (8, 21, 34)  # portraits of the pictures, in turn
 _COLUMNS = 8  # looks of a picture
 _ABOUT = """\
 {count} held-out portraits are inverted by the demo's two-stage model and drawn in each of 24 looks
 that the networks were trained on and of 12 whose combination of parts they never met; every picture
 is compared with the true render of the same scene in the look. A network is given the look's text,
-or the picture of another scene in the look (four of them, in turn). Numbers are means over looks.
+or the picture of another scene in the look (four of them, in turn). Each number is of all pictures
+of a group of looks; CLIP\\* and diversity are means over looks.
 LPIPS\\*, Fréchet\\*, ID\\* (to the photo), precision and recall (three neighbours) are taken on
 this project's own metric network, which no loss has seen; `way` is the share of the source's
 LPIPS\\* to the truth that is gone; CLIP\\* and diversity (mean of 1 − cosine over pairs of a look's
