@@ -165,6 +165,11 @@ class Runtime:
         """One line on what "auto" chose; empty before that, or for a named provider."""
         return self._roles.selection.note
 
+    @property
+    def engine_seconds(self) -> float:
+        """Time spent in the engine so far, loading it and opening graphs included."""
+        return self._roles.selection.seconds
+
     def domain(self, name: str) -> TokenSet:
         """A domain of the bundle.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -88,13 +89,13 @@ class RoleRunner:
         count = len(inputs[batched[0]]) if batched and batched[0] in inputs else 1
         step = self.largest_batch(name)
         if count <= step:
-            return engine.run(inputs, keep)
+            return self.selection.timed(lambda: engine.run(inputs, keep))
         inputs = {key: as_array(value) for key, value in inputs.items()}
         pieces = []
         for start in range(0, count, step):
             rows = slice(start, start + step)
             piece = {key: value[rows] if key in batched else value for key, value in inputs.items()}
-            pieces.append(engine.run(piece))
+            pieces.append(self.selection.timed(partial(engine.run, piece)))
         return {key: np.concatenate([piece[key] for piece in pieces]) for key in pieces[0]}
 
     def _role(self, name: str) -> Role:

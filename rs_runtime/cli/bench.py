@@ -55,9 +55,14 @@ def command(
     for name, own in facts["jobs"].items():
         click.echo(
             f"{name:<{width}}  {own['median_ms']:9.2f} ms, 95 % under {own['p95_ms']:.2f}, "
-            f"{own['median_ms_per_picture']:.2f} a picture"
+            f"{own['median_ms_per_picture']:.2f} a picture, "
+            f"{own['median_own_ms']:.2f} outside the engine"
         )
-    click.echo(f"cold start {facts['cold_start_s']:.2f} s to the first picture")
+    click.echo(
+        f"cold start {facts['cold_start_s']:.2f} s to the first picture, "
+        f"{facts['cold_start_own_s']:.2f} s of it outside the engine"
+    )
+    click.echo(f"peak memory of the first picture {facts['first_picture_memory_mb']:.0f} MB")
     click.echo(f"hashing the bundle {facts['hashing_ms']:.0f} ms")
     click.echo(f"peak memory {facts['peak_memory_mb']:.0f} MB")
     if out is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -13,21 +14,26 @@ from typing import Any
 import numpy as np
 
 from rs_runtime.diagnostics.machine import machine_facts, peak_memory
-from rs_runtime.mixing import mix
 from rs_runtime.pipeline import Runtime
 
 _COLD = """
-import sys, time
-import numpy as np
+import json, sys, time
 begun = time.perf_counter()
+import numpy as np
 import rs_runtime
+from rs_runtime.diagnostics.machine import peak_memory
 runtime = rs_runtime.load(sys.argv[1], provider=sys.argv[2])
 photo = np.full((256, 256, 3), 128, np.uint8)
 if runtime.manifest.inverter:
     runtime.invert(photo, check=False).reconstruction
 else:
     runtime.synth(1)
-print(time.perf_counter() - begun)
+spent = time.perf_counter() - begun
+print(json.dumps({
+    "cold_start_s": round(spent, 3),
+    "cold_start_own_s": round(spent - runtime.engine_seconds, 3),
+    "first_picture_memory_mb": round(peak_memory() / 1e6, 1),
+}))
 """
 _SIDE = 512
 
@@ -44,19 +50,21 @@ def measure(
         progress: Is told what is measured next.
 
     Returns:
-        JSON values: `jobs` by name and batch (milliseconds a call and a picture), cold start,
-        hashing, peak memory, and the facts of the machine.
+        JSON values: `jobs` by name and batch (milliseconds a call and a picture, and those spent
+        outside the engine), the cold start to the first picture and what of it is not the
+        engine's, the peak memory of that process and of this one, hashing, and the facts of the
+        machine.
     """
     jobs: dict[str, Any] = {}
     for batch in batches:
         for name, job in _jobs(runtime, batch).items():
             progress(f"{name}, batch {batch}")
-            jobs[f"{name} {batch}"] = {"batch": batch} | times(job, runs, batch)
+            jobs[f"{name} {batch}"] = {"batch": batch} | times(job, runs, batch, runtime)
     progress("cold start")
     return {
         "jobs": jobs,
-        "cold_start_s": _cold_start(runtime),
-        "hashing_ms": times(runtime.bundle.verify, 3, 1)["median_ms"],
+        **_cold_start(runtime),
+        "hashing_ms": times(runtime.bundle.verify, 3, 1, runtime)["median_ms"],
         "peak_memory_mb": round(peak_memory() / 1e6, 1),
         "provider": runtime.provider,
         "bundle": {
@@ -68,14 +76,15 @@ def measure(
     }
 
 
-def times(job: Callable[[], object], runs: int, pictures: int) -> dict[str, Any]:
+def times(job: Callable[[], object], runs: int, pictures: int, runtime: Runtime) -> dict[str, Any]:
     """Calls a job once to warm up, then `runs` times; milliseconds."""
     job()
-    spent = []
+    spent, own = [], []
     for _ in range(runs):
-        begun = time.perf_counter()
+        begun, in_engine = time.perf_counter(), runtime.engine_seconds
         job()
         spent.append(1000 * (time.perf_counter() - begun))
+        own.append(spent[-1] - 1000 * (runtime.engine_seconds - in_engine))
     median = float(np.median(spent))
     return {
         "runs": runs,
@@ -83,6 +92,7 @@ def times(job: Callable[[], object], runs: int, pictures: int) -> dict[str, Any]
         "p95_ms": round(float(np.percentile(spent, 95)), 3),
         "min_ms": round(min(spent), 3),
         "median_ms_per_picture": round(median / pictures, 3),
+        "median_own_ms": round(float(np.median(own)), 3),
     }
 
 
@@ -95,20 +105,17 @@ def _jobs(runtime: Runtime, batch: int) -> dict[str, Callable[[], object]]:
         photos = [photo] * batch
         jobs["invert"] = lambda: runtime.invert(photos, check=False)
         inversion = runtime.invert(photos, check=False)
-        w_plus, own = inversion.w_plus, inversion.tokens
+        w_plus = inversion.w_plus
         if names:
             mixed = [[names[n % len(names)]] for n in range(batch)]
             jobs["restyle"] = lambda: inversion.synthesize([names[:1]] * batch)
             jobs["restyle mixed"] = lambda: inversion.synthesize(mixed)
-            mixes = runtime.mixes(mixed, batch)
-            # All that happens beside the graph when a domain or a strength changes.
-            jobs["mix tokens"] = lambda: mix(mixes, runtime.table, onto=own)
     jobs["synthesize plain"] = lambda: runtime.synthesize(w_plus)
     return jobs
 
 
-def _cold_start(runtime: Runtime) -> float:
-    """Seconds from nothing imported to the first picture, in a process of its own."""
+def _cold_start(runtime: Runtime) -> dict[str, float]:
+    """From nothing imported to the first picture, in a process of its own."""
     root = str(Path(__file__).resolve().parents[2])
     paths = os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
@@ -118,4 +125,4 @@ def _cold_start(runtime: Runtime) -> float:
         check=True,
         env=os.environ | {"PYTHONPATH": paths},
     )
-    return round(float(done.stdout), 3)
+    return json.loads(done.stdout)

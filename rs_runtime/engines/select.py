@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import importlib
 import logging
+import threading
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from rs_runtime.contracts.errors import ResourceError, UsageError
 from rs_runtime.contracts.manifest import Variant
 from rs_runtime.engines.base import Engine, EngineOptions
 
+_T = TypeVar("_T")
 _log = logging.getLogger("rs_runtime")
 
 # Engine, as manifests call it -> module; each imports its package when it is first asked.
@@ -88,6 +91,7 @@ class EngineSelection:
     Attributes:
         provider: The provider in use; None while ``auto`` has not yet opened a graph.
         note: One line on what was chosen and why; empty until then, or if the user named it.
+        seconds: Spent in engines so far: loading them, opening graphs, running them.
     """
 
     def __init__(self, options: EngineOptions, serves: Callable[[str], bool]) -> None:
@@ -111,13 +115,15 @@ class EngineSelection:
             )
         if options.threads is not None and options.threads < 1:
             raise UsageError("threads must be at least 1", found=str(options.threads))
-        self.note = ""
+        self.note, self.seconds = "", 0.0
+        self._counting = threading.Lock()
         self.provider = None if options.provider == "auto" else options.provider
         self._threads = options.threads
         if self.provider is not None:
-            _module(known[self.provider]).require_built(self.provider)
+            module = _module(known[self.provider])
+            self.timed(lambda: module.require_built(self.provider))
             return
-        self._built, self._missing = installed(_AUTO_ENGINES)
+        self._built, self._missing = self.timed(lambda: installed(_AUTO_ENGINES))
         if not self._built:
             raise ResourceError(
                 "no engine is installed", found="; ".join(self._missing.values()), hint=_INSTALL
@@ -137,12 +143,12 @@ class EngineSelection:
         """
         if self.provider is not None:
             chosen = choose(self.provider)
-            return open_engine(self.provider, label, chosen, self._threads), chosen.variant
+            return self._open(self.provider, label, chosen), chosen.variant
         failures = []
         for name in self._order:
             chosen = choose(name)
             try:
-                engine = open_engine(name, label, chosen, self._threads)
+                engine = self._open(name, label, chosen)
             except ResourceError as error:
                 failures.append(f"{name}: {error.found or error.what}")
                 continue
@@ -157,6 +163,18 @@ class EngineSelection:
             found="; ".join(reasons) or ", ".join(self._built),
             hint=_INSTALL,
         )
+
+    def timed(self, work: Callable[[], _T]) -> _T:
+        """Does what an engine does, and counts the seconds."""
+        begun = time.perf_counter()
+        try:
+            return work()
+        finally:
+            with self._counting:
+                self.seconds += time.perf_counter() - begun
+
+    def _open(self, provider: str, label: str, chosen: Chosen) -> Engine:
+        return self.timed(lambda: open_engine(provider, label, chosen, self._threads))
 
 
 def _module(engine: str) -> Any:

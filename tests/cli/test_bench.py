@@ -13,13 +13,15 @@ def test_json_with_machine_facts(rs_run):
     out, err = rs_run("bench", "--runs", "2", "--batch", "1,3", "--out", "b.json", "--json", *TINY)
     facts = json.loads(out)
     assert json.loads(Path("b.json").read_text()) == facts
-    names = {"invert", "restyle", "restyle mixed", "mix tokens", "synthesize plain"}
+    names = {"invert", "restyle", "restyle mixed", "synthesize plain"}
     assert set(facts["jobs"]) == {f"{name} {batch}" for name in names for batch in (1, 3)}
     for own in facts["jobs"].values():
         assert 0 < own["min_ms"] <= own["median_ms"] <= own["p95_ms"]
+        assert 0 < own["median_own_ms"] < own["median_ms"]
         assert abs(own["median_ms_per_picture"] * own["batch"] - own["median_ms"]) < 0.01
     assert facts["machine"]["versions"]["numpy"] and facts["machine"]["cores"]
-    assert facts["peak_memory_mb"] > 10 and facts["cold_start_s"] > 0
+    assert facts["peak_memory_mb"] > 10 and facts["first_picture_memory_mb"] > 10
+    assert 0 < facts["cold_start_own_s"] < facts["cold_start_s"]
     assert (facts["provider"], facts["threads"]) == ("cpu", 1)
     assert "invert, batch 3" in err
 
