@@ -317,6 +317,8 @@ def expand(model: onnx.ModelProto, form: Form = dense) -> onnx.ModelProto:
         nodes, tensors = _instantiate(conv, values, form)
         graph.node.extend(nodes)
         graph.initializer.extend(tensors)
+    for name in (value.name for value in graph.output if value.name in layers):
+        graph.node.append(onnx.helper.make_node("Identity", [layers[name]], [name], name=name))
     for opset in list(result.opset_import):
         if opset.domain == DOMAIN:
             result.opset_import.remove(opset)

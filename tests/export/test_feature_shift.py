@@ -17,9 +17,12 @@ from rs_export.half import compute_in_half, map_nodes
 from rs_export.half_emulation import emulate
 from rs_export.pack import pack
 from rs_export.parity import cases_of, check_layers, check_parts, layer_values, run_graph
+from rs_export.parser_input import for_bodies
+from rs_export.plugin_bodies import DOMAIN
 from rs_export.portable import finish
 from rs_export.ranges import range_cases
 from rs_export.sources import Parts, find_sources, load_parts
+from rs_export.tensorrt_graph import plugin_graph
 from rs_runtime.contracts.errors import IncompatibleError, NumericsError
 from rs_runtime.engines.select import installed
 from rs_runtime.mixing import mix
@@ -204,3 +207,31 @@ def test_a_shift_of_another_map_is_refused(tmp_path: Path) -> None:
     save_checkpoints(tmp_path, shift_layer=SPLIT + 1)
     with pytest.raises(IncompatibleError, match="another feature map"):
         load_parts(find_sources("feature_shift", [tmp_path]))
+
+
+@pytest.mark.parametrize("name", ["synthesis_lower", "synthesis_upper"])
+def test_parts_compute_in_half_in_plugins(name: str, parts: Parts) -> None:
+    """What a GPU of fp16 gets: nodes of the plugin among nodes in fp16, outputs in fp32."""
+    roles = role_graphs(parts)
+    intermediate = roles[name].intermediate()
+    plugins = plugin_graph(intermediate, rank=2)
+    held = map_nodes(plugins, refined_convs(intermediate))
+    model = finish(compute_in_half(plugins, held), name, domain=DOMAIN)
+    inputs = fixed_cases(roles, parts.generator)[name][-1]
+    found, expected = emulate(for_bodies(model))(inputs), roles[name].reference(inputs)
+    for output in roles[name].outputs:
+        require(found[output], expected[output], FP16, output)
+
+
+@pytest.mark.parametrize("name", ["synthesis_lower", "synthesis_upper"])
+def test_parts_end_their_layers_in_plugins(name: str, parts: Parts) -> None:
+    """The graph for TensorRT, its plugins replaced by the functions in the file."""
+    roles = role_graphs(parts)
+    intermediate = roles[name].intermediate()
+    model = finish(plugin_graph(intermediate, rank=2), name, domain=DOMAIN)
+    convs = len(refined_convs(intermediate))
+    assert sum(node.domain == DOMAIN for node in model.graph.node) == convs
+    inputs = fixed_cases(roles, parts.generator)[name][-1]
+    found = run_graph(name, for_bodies(model).SerializeToString(), inputs)
+    for output, expected in roles[name].reference(inputs).items():
+        require(found[output], expected, FP32, output)
