@@ -28,7 +28,8 @@ from rs_train.inverters.refine import Refiner
 from rs_train.inverters.restyle import ReStyle
 from rs_train.inverters.style_head import level_of
 from rs_train.tasks.domain import DomainTraining, new_change
-from rs_train.tasks.hypernetwork import HypernetworkSize, new_network
+from rs_train.tasks.hypernetwork import new_network
+from rs_train.tasks.hypernetwork_config import HypernetworkSize
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,7 @@ def _describe(preset: str, model: str, generator: str, overrides: tuple[str, ...
     )
     from rs_train.tasks.domain_config import DomainRun
     from rs_train.tasks.generator import GeneratorRun
-    from rs_train.tasks.hypernetwork import HypernetworkRun
+    from rs_train.tasks.hypernetwork_config import HypernetworkRun
     from rs_train.tasks.inverters import RUNS
 
     if model == "generator":

@@ -12,7 +12,8 @@ from rs_train.cli.options import make_folder_of, preset_options, run_option
 
 if TYPE_CHECKING:
     from rs_train.domains.pictures import DomainPictures
-    from rs_train.tasks.hypernetwork import HypernetworkRun, HypernetworkTask
+    from rs_train.tasks.hypernetwork import HypernetworkTask
+    from rs_train.tasks.hypernetwork_config import HypernetworkRun
 
 _file = click.Path(path_type=Path)
 
@@ -60,7 +61,7 @@ def command(run_dir: Path, preset: str, overrides: tuple[str, ...], **named: Any
     """
     from rs_train.config import load
     from rs_train.loop import run
-    from rs_train.tasks.hypernetwork import HypernetworkRun
+    from rs_train.tasks.hypernetwork_config import HypernetworkRun
 
     inputs = _Inputs(**named)
     if inputs.pictures and not (inputs.portraits or inputs.codes):

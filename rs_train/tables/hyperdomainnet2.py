@@ -32,22 +32,21 @@ from rs_train.tables.inversion import synthesize
 from rs_train.tables.measure import BATCH, Measured, measure, quantised
 from rs_train.tables.recipe import checkpoint, run_folder
 
-# What each training differs in from the demo's own.
+# What each training differs in from the demo's own, which predicts tokens.
 _MODULATION = ("network.predicts=modulation", "network.width=160")
-_EQUAL, _SHORT = ("loop.steps=1200",), ("loop.steps=150",)
-DEMO, TOKENS, MODULATION = "tokens, the demo's", "tokens", "modulation"
+_SHORT = ("loop.steps=150",)
+TOKENS, MODULATION = "tokens", "modulation"
 FULL, NO_ANGLE, NO_TARGET = "modulation, short", "no in-domain angle", "no target-target direction"
 TEXT_ONLY = "modulation, text only"
 TRAININGS: Mapping[str, tuple[str, ...]] = {
-    TOKENS: _EQUAL,
-    MODULATION: (*_MODULATION, *_EQUAL),
+    MODULATION: _MODULATION,
     FULL: (*_MODULATION, *_SHORT),
     NO_ANGLE: (*_MODULATION, *_SHORT, "weights.in_domain_angle=0.0"),
     NO_TARGET: (*_MODULATION, *_SHORT, "weights.target_direction=0.0"),
     TEXT_ONLY: (*_MODULATION, *_SHORT, "weights.direction=1.0", "weights.target_direction=0.4"),
 }
 ABLATED = (FULL, NO_ANGLE, NO_TARGET, TEXT_ONLY)
-SOURCE, NEAREST, PERFECT = "unadapted source", "nearest seen look, the demo's", "true render"
+SOURCE, NEAREST, PERFECT = "unadapted source", "nearest seen look, tokens", "true render"
 GROUPS = {"seen": SEEN, "held out": HELD_OUT}
 REFERENCES, _REFERENCE_SEED = 4, 9002  # pictures that stand for a look, of scenes of their own
 
@@ -59,12 +58,12 @@ def stages() -> list[Stage]:
 
 def stage_name(network: str) -> str:
     """What the stage that trains a network is called."""
-    return "hypernetwork" if network == DEMO else f"table hypernetwork {network}"
+    return "hypernetwork" if network == TOKENS else f"table hypernetwork {network}"
 
 
 def path_of(network: str) -> str:
     """Where a network lies in the work folder."""
-    return "models/hypernetwork.safetensors" if network == DEMO else checkpoint(_file(network))
+    return "models/hypernetwork.safetensors" if network == TOKENS else checkpoint(_file(network))
 
 
 def _file(network: str) -> str:
@@ -176,7 +175,7 @@ def ways(portraits: Portraits, networks: Mapping[str, HyperDomainNet]) -> dict[W
         found[name, "text"] = _by_text(portraits, network, lambda look: look.prompt)
         if name not in ABLATED:
             found[name, "picture"] = _by_picture(portraits, network)
-    nearest = _by_text(portraits, networks[DEMO], lambda look: _nearest(portraits.clip, look))
+    nearest = _by_text(portraits, networks[TOKENS], lambda look: _nearest(portraits.clip, look))
     return found | {(NEAREST, ""): nearest, (PERFECT, ""): lambda look: look.truth.image}
 
 

@@ -14,7 +14,6 @@ from rs_train.grids import to_pixels
 from rs_train.stages import record_of
 from rs_train.tables.claims import Claim
 from rs_train.tables.hyperdomainnet2 import (
-    DEMO,
     FULL,
     GROUPS,
     MODULATION,
@@ -44,7 +43,7 @@ from rs_train.tables.page import Result
 
 STAGES = (
     *("generator", "base_inverter", "refiner", "metric", "prompt_clip"),
-    *(stage_name(network) for network in (DEMO, *TRAININGS)),
+    *(stage_name(network) for network in (TOKENS, *TRAININGS)),
 )
 _COUNT = 16  # portraits of a look; there are 36 looks
 _SHOWN = (8, 21, 34)  # portraits of the pictures, in turn
@@ -64,17 +63,17 @@ looks, as a public CLIP has.
 """
 _TRAINED = """\
 All networks but one saw, beside texts and CLIP's guidance, 100 true renders of the same scenes in
-each of the 24 looks. `{demo}` is the one that the demo ships, after {long:,} steps. `{tokens}` (P
-and Q) and `{modulation}` (m, HyperDomainNet's) had the same {equal:,} steps and about the same
-size, {sizes}. The four rows below them had {short} steps: the modulation again, without each of two
-losses, and by text alone as published, with mixtures of texts only. `{nearest}` draws a look as the
-demo's network draws the one whose text is nearest."""
+each of the 24 looks. `{tokens}` (P and Q, which the demo ships) and `{modulation}` (m,
+HyperDomainNet's) had the same {long:,} steps and about the same size, {sizes}. The four rows below
+them had {short} steps: the modulation again, without each of two losses, and by text alone as
+published, with mixtures of texts only. `{nearest}` draws a look as the network with tokens draws
+the one whose text is nearest."""
 
 
 def page(laboratory: Laboratory) -> Result:
     """Measure all networks on all looks."""
     laboratory = replace(laboratory, count=min(laboratory.count, _COUNT))
-    networks = {name: load_model(laboratory.work / path_of(name)) for name in (DEMO, *TRAININGS)}
+    networks = {name: load_model(laboratory.work / path_of(name)) for name in (TOKENS, *TRAININGS)}
     portraits = _portraits(laboratory)
     looks = {group: [_look(laboratory, name) for name in names] for group, names in GROUPS.items()}
     every = ways(portraits, networks)
@@ -116,10 +115,8 @@ def _about(laboratory: Laboratory, networks: Mapping[str, HyperDomainNet]) -> st
         tokens=TOKENS,
         modulation=MODULATION,
         nearest=NEAREST,
-        demo=DEMO,
         sizes=" and ".join(sizes),
-        long=record[stage_name(DEMO)]["steps"],
-        equal=record[stage_name(TOKENS)]["steps"],
+        long=record[stage_name(TOKENS)]["steps"],
         short=record[stage_name(FULL)]["steps"],
     )
     return _ABOUT.format(count=laboratory.count) + trained
@@ -135,8 +132,8 @@ def claims(rows: Sequence[LooksRow]) -> list[Claim]:
 
     found = [
         Claim(
-            f"unseen looks come nearer than their nearest seen look (LPIPS\\*, {DEMO})",
-            distance(unseen, DEMO),
+            f"unseen looks come nearer than their nearest seen look (LPIPS\\*, {TOKENS})",
+            distance(unseen, TOKENS),
             "<",
             distance(unseen, NEAREST, ""),
         )
@@ -171,9 +168,9 @@ def claims(rows: Sequence[LooksRow]) -> list[Claim]:
     found.append(
         Claim(
             f"a picture says as much as the text (LPIPS\\*, {unseen}, within a tenth)",
-            distance(unseen, DEMO, "picture"),
+            distance(unseen, TOKENS, "picture"),
             "<=",
-            1.1 * distance(unseen, DEMO),
+            1.1 * distance(unseen, TOKENS),
         )
     )
     found.append(
@@ -191,7 +188,7 @@ def picture(
     portraits: Portraits, every: Mapping[WayName, Way], looks: Sequence[Look]
 ) -> NDArray[np.uint8]:
     """A portrait in each of some looks, uint8 [H, W, 3]: a row a way, the true renders below."""
-    shown = [(MODULATION, "text"), (TOKENS, "text"), (DEMO, "text"), (DEMO, "picture")]
+    shown = [(MODULATION, "text"), (MODULATION, "picture"), (TOKENS, "text"), (TOKENS, "picture")]
     indices = [_SHOWN[n % len(_SHOWN)] % len(portraits.codes) for n in range(len(looks))]
     rows = []
     for way in ((SOURCE, ""), *shown, (PERFECT, "")):

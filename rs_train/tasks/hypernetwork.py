@@ -1,8 +1,6 @@
 """Training one hypernetwork for many domains at once."""
 
 import dataclasses
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,22 +12,19 @@ from rs_runtime.contracts.errors import UsageError
 from rs_runtime.contracts.layers import LayerTable
 from rs_train.capture import numbers
 from rs_train.checkpoint import save_model
-from rs_train.config import Positive
-from rs_train.devices import Precision, autocast, pick_device
+from rs_train.devices import autocast, pick_device
 from rs_train.domains.embeddings import draw_mixtures, embed_domains, mixed, resampled
 from rs_train.domains.hypernetwork import (
     HyperDomainNet,
     HyperDomainNetConfig,
-    Predicts,
     clip_fingerprint,
 )
 from rs_train.domains.parameterisation import add_domain
 from rs_train.domains.pictures import DomainPictures
-from rs_train.domains.pool import HeadPool, Heads, PoolConfig
+from rs_train.domains.pool import HeadPool, Heads
 from rs_train.domains.tokens import residual_size
 from rs_train.generator import Generator, PackedTokens
 from rs_train.grids import grid, to_pixels
-from rs_train.loop import LoopConfig
 from rs_train.losses.direction import direction_loss
 from rs_train.losses.domain_norm import domain_norm_loss
 from rs_train.losses.in_domain_angle import in_domain_angle_loss
@@ -38,112 +33,14 @@ from rs_train.losses.sliced_wasserstein import neighbourhoods, texture_distance
 from rs_train.losses.target_direction import target_direction_loss
 from rs_train.optimizers import minimise, set_rate
 from rs_train.perceptual.arcface import ArcFace
-from rs_train.perceptual.augment import Augmentation, apply_view, draw_view
+from rs_train.perceptual.augment import apply_view, draw_view
 from rs_train.perceptual.clip import ClipGuide
 from rs_train.processes import share
 from rs_train.schedule import scheduled_rate
 from rs_train.tasks.domain import placed, placed_image
+from rs_train.tasks.hypernetwork_config import HypernetworkRun, HypernetworkSize
 
 SAMPLES = 8
-
-
-@dataclass(frozen=True, kw_only=True)
-class HypernetworkSize:
-    """Size of the network; the generator settles the rest.
-
-    Attributes:
-        embed_dim: Length of the CLIP's embeddings.
-        predicts: "modulation" for HyperDomainNet's m, or "tokens" for P and Q.
-        rank: Tokens: rows of P and Q a layer, L.
-        scale_init: Tokens: first value of the scales A and B.
-        width: Of all hidden layers.
-        trunk_depth: Layers that all convolutions share.
-        head_depth: Layers of each convolution's own.
-    """
-
-    embed_dim: Positive = 512
-    predicts: Predicts = "modulation"
-    rank: Positive = 8
-    scale_init: float = 0.1
-    width: Positive = 512
-    trunk_depth: Positive = 4
-    head_depth: Positive = 2
-
-
-@dataclass(frozen=True, kw_only=True)
-class Weights:
-    """Weights of the losses.
-
-    Attributes:
-        direction: CLIP's direction loss between the source's text and each head's domain.
-        in_domain_angle: Change of the angles between the CLIP embeddings of a domain's heads.
-        target_direction: Between heads of different domains: CLIP's direction loss between these.
-        size: Size of the change: with modulation the domain norm, with tokens that of dW.
-        l1: With pictures: absolute difference to the true picture.
-        perceptual: With pictures and ArcFace: feature distance to the true picture.
-        texture: With pictures and ArcFace: sliced Wasserstein distance of coarse colours and of
-            ArcFace's features to the true picture's.
-    """
-
-    direction: float = 1.0
-    in_domain_angle: float = 0.0
-    target_direction: float = 0.4
-    size: float = 0.0
-    l1: float = 0.0
-    perceptual: float = 0.0
-    texture: float = 0.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class HypernetworkTraining:
-    """Recipe of a hypernetwork.
-
-    Attributes:
-        heads: Heads of each domain of a batch; in-domain angles take two or more.
-        mixtures: Mixed embeddings of a batch, each with as many heads: beside its domains, or by
-            text alone in their place.
-        least_cosine: How near a mixture's target is drawn to it.
-        picture_share: With pictures: share of the heads that are given a picture's embedding
-            instead of a text's.
-        lr: Adam's learning rate.
-        betas: Adam's.
-        decay_from: Share of the steps after which the rate follows a half cosine to 0; 1 for never.
-        view: Random views in front of CLIP, the same for both pictures of a pair.
-        precision: "bf16" for autocast, or "fp32".
-    """
-
-    heads: Positive = 1
-    mixtures: int = 0
-    least_cosine: float = 0.95
-    picture_share: float = 0.5
-    lr: float = 5e-5
-    betas: tuple[float, float] = (0.9, 0.999)
-    decay_from: float = 1.0
-    view: Augmentation = field(default_factory=Augmentation)
-    precision: Precision = "bf16"
-
-
-@dataclass(frozen=True, kw_only=True)
-class HypernetworkRun:
-    """Everything a hypernetwork's training is configured by.
-
-    Attributes:
-        source: What the generator draws.
-        domains: Wordings of each domain, by its name; the first one names its direction.
-        network: Its size.
-        training: Its recipe.
-        weights: Of the losses.
-        pool: Heads to train on.
-        loop: Lengths; an item of a batch is a domain.
-    """
-
-    source: str = "a photo of a person"
-    domains: Mapping[str, tuple[str, ...]]
-    network: HypernetworkSize = field(default_factory=HypernetworkSize)
-    training: HypernetworkTraining = field(default_factory=HypernetworkTraining)
-    weights: Weights = field(default_factory=Weights)
-    pool: PoolConfig = field(default_factory=PoolConfig)
-    loop: LoopConfig
 
 
 class _Lesson(NamedTuple):
@@ -253,9 +150,11 @@ class HypernetworkTask:
         """Random heads in domains between those of embeddings [N, D] and targets [N, T, D]."""
         training = self.config.training
         weights = draw_mixtures(training.mixtures, len(embedding)).to(self.device)
-        weights = weights.repeat_interleave(training.heads, dim=0)
         near = resampled(mixed(target, weights), training.least_cosine)
-        return _Lesson(self.pool.draw(len(weights)), mixed(embedding, weights), near, None)
+        embedding, target = (
+            x.repeat_interleave(training.heads, dim=0) for x in (mixed(embedding, weights), near)
+        )
+        return _Lesson(self.pool.draw(len(embedding)), embedding, target, None)
 
     def _losses(self, lesson: _Lesson) -> dict[str, Tensor]:
         weights = self.config.weights
@@ -275,8 +174,8 @@ class HypernetworkTask:
     def _changes(self, embedding: Tensor) -> PackedTokens:
         """Domains [N] of embeddings [N, D].
 
-        Each known domain goes along, so that batch normalisation sees all of them and not the few
-        of a batch: a quarter of the steps then bring the network as far.
+        Each known domain goes along, so that batch normalisation sees all of them: statistics of
+        the few in a batch are mostly noise, and the network learns several times more slowly.
         """
         every = torch.arange(len(self.embeddings.texts))
         along = self.embeddings.draw(every, self.config.training.picture_share)

@@ -17,7 +17,7 @@ from rs_train.perceptual.clip import Clip, ClipConfig
 from rs_train.portraits.domains import domain_style
 from rs_train.portraits.folder import RenderSettings, render_folder
 from rs_train.portraits.looks import SEEN
-from rs_train.tasks.hypernetwork import HypernetworkRun
+from rs_train.tasks.hypernetwork_config import HypernetworkRun
 
 LOOKS = ("sketch", "oil")
 PRESET = """

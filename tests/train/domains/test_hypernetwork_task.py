@@ -20,10 +20,10 @@ from rs_train.generator import Generator, PackedTokens
 from rs_train.grids import to_pixels
 from rs_train.loop import LoopConfig, run
 from rs_train.perceptual.clip import Clip, ClipConfig
-from rs_train.tasks.hypernetwork import (
+from rs_train.tasks.hypernetwork import HypernetworkTask
+from rs_train.tasks.hypernetwork_config import (
     HypernetworkRun,
     HypernetworkSize,
-    HypernetworkTask,
     HypernetworkTraining,
     Weights,
 )
@@ -163,6 +163,7 @@ def test_mixtures_stand_beside_pictures_and_in_the_place_of_texts(
     assert len(lesson.truth) == 4
     torch.testing.assert_close(lesson.heads.w_plus[:4], pool.codes.w_plus[[4, 5, 5, 6]])
     assert torch.equal(lesson.target[:2], task.embeddings.targets[[1, 1]])
+    assert torch.equal(lesson.target[4], lesson.target[5])  # two heads of one mixture
     torch.testing.assert_close(lesson.embedding.norm(dim=1), torch.ones(6))
     alone = new_task(run_config, generator, pool, clip, None)._lesson({})
     assert len(alone.embedding) == 2

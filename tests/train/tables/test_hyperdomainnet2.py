@@ -17,7 +17,6 @@ from rs_train.tables import hyperdomainnet2 as table
 from rs_train.tables import hyperdomainnet2_page as pages
 from rs_train.tables.hyperdomainnet2 import (
     ABLATED,
-    DEMO,
     MODULATION,
     NEAREST,
     PERFECT,
@@ -66,8 +65,8 @@ def laboratory(tmp_path_factory: pytest.TempPathFactory) -> Laboratory:
         generator=generator.fingerprint(),
         clip=clip_fingerprint(clip),
     )
-    for name in (DEMO, *TRAININGS):
-        predicts = "tokens" if name in (DEMO, TOKENS) else "modulation"
+    for name in (TOKENS, *TRAININGS):
+        predicts = "tokens" if name == TOKENS else "modulation"
         network = HyperDomainNet(replace(config, predicts=predicts))
         for head in network.heads:
             torch.nn.init.normal_(head[-1].weight)
@@ -79,7 +78,7 @@ def laboratory(tmp_path_factory: pytest.TempPathFactory) -> Laboratory:
 
 def test_every_network_is_trained_by_a_stage_of_its_own() -> None:
     planned = {stage.name: stage for stage in needed(TABLES["hyperdomainnet2"])}
-    for name in (DEMO, *TRAININGS):
+    for name in (TOKENS, *TRAININGS):
         stage = planned[stage_name(name)]
         assert stage.out == path_of(name)
         assert ("--pictures" in stage.argv) == (name != table.TEXT_ONLY)
@@ -90,13 +89,13 @@ def test_every_network_is_trained_by_a_stage_of_its_own() -> None:
 def test_the_page_measures_every_way_on_both_groups(
     laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    steps = {stage_name(name): {"steps": 7} for name in (DEMO, *TRAININGS)}
+    steps = {stage_name(name): {"steps": 7} for name in (TOKENS, *TRAININGS)}
     monkeypatch.setattr(pages, "record_of", lambda work: steps)
     monkeypatch.setattr(pages, "GROUPS", GROUPS)
     monkeypatch.setattr(pages, "_COLUMNS", 1)
     result = pages.page(laboratory)
-    ways = [(SOURCE, ""), *((name, "text") for name in (DEMO, *TRAININGS)), (PERFECT, "")]
-    ways += [(name, "picture") for name in (DEMO, TOKENS, MODULATION)] + [(NEAREST, "")]
+    ways = [(SOURCE, ""), *((name, "text") for name in (TOKENS, *TRAININGS)), (PERFECT, "")]
+    ways += [(name, "picture") for name in (TOKENS, MODULATION)] + [(NEAREST, "")]
     rows = {(row.group, row.network, row.given): row for row in result.rows}
     assert set(rows) == {(group, *way) for group in GROUPS for way in ways}
     for group in GROUPS:
@@ -107,11 +106,11 @@ def test_the_page_measures_every_way_on_both_groups(
         assert source.measured.count == COUNT * source.looks
     assert result.table.count("\n") == 2 + len(rows)
     assert set(result.pictures) == {"seen", "held-out"}
-    assert not any(name in ABLATED for name in (DEMO, TOKENS, MODULATION))
+    assert not any(name in ABLATED for name in (TOKENS, MODULATION))
 
 
 def test_a_network_of_another_clip_is_refused(laboratory: Laboratory) -> None:
     portraits = pages._portraits(laboratory)
     config = HyperDomainNetConfig(embed_dim=6, width=8, clip="0" * 64)
     with pytest.raises(IncompatibleError, match="another clip"):
-        table.ways(portraits, {DEMO: HyperDomainNet(config)})
+        table.ways(portraits, {TOKENS: HyperDomainNet(config)})
