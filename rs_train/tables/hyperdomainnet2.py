@@ -34,7 +34,7 @@ from rs_train.tables.recipe import checkpoint, run_folder
 
 # What each training differs in from the demo's own, which predicts tokens.
 _MODULATION = ("network.predicts=modulation", "network.width=160")
-_SHORT = ("loop.steps=150",)
+_SHORT = ("loop.steps=100",)
 TOKENS, MODULATION = "tokens", "modulation"
 FULL, NO_ANGLE, NO_TARGET = "modulation, short", "no in-domain angle", "no target-target direction"
 TEXT_ONLY = "modulation, text only"
@@ -43,7 +43,10 @@ TRAININGS: Mapping[str, tuple[str, ...]] = {
     FULL: (*_MODULATION, *_SHORT),
     NO_ANGLE: (*_MODULATION, *_SHORT, "weights.in_domain_angle=0.0"),
     NO_TARGET: (*_MODULATION, *_SHORT, "weights.target_direction=0.0"),
-    TEXT_ONLY: (*_MODULATION, *_SHORT, "weights.direction=1.0", "weights.target_direction=0.4"),
+    TEXT_ONLY: (
+        *(*_MODULATION, *_SHORT, "training.mixtures=4"),
+        *("weights.direction=1.0", "weights.target_direction=0.4"),
+    ),
 }
 ABLATED = (FULL, NO_ANGLE, NO_TARGET, TEXT_ONLY)
 SOURCE, NEAREST, PERFECT = "unadapted source", "nearest seen look, tokens", "true render"
