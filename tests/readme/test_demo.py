@@ -29,7 +29,7 @@ def folder(tmp_path, monkeypatch):
     shutil.copy(_PHOTO, tmp_path / "photo.jpg")
     (tmp_path / "folder").mkdir()
     shutil.copy(_PHOTO, tmp_path / "folder" / "photo.jpg")
-    for name in ("bundle", "bundle-one-stage", "ffhq"):
+    for name in ("bundle", "bundle-one-stage", "bundle-features", "ffhq"):
         (tmp_path / name).symlink_to(DEMO_BUNDLE, target_is_directory=True)
     monkeypatch.chdir(tmp_path)
     return tmp_path
