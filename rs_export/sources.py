@@ -315,12 +315,16 @@ def _check_fits(part: str, path: Path, network: nn.Module, generator: Generator)
 
 
 def _check_split(encoder: nn.Module, shift: nn.Module, sources: Sources) -> None:
-    found, expected = shift.config.layer, encoder.config.layer
-    if found != expected or found < 1:
+    found, expected = (
+        f"{'what is added to ' if own.config.residual else ''}the input of convolution "
+        f"{own.config.layer}"
+        for own in (shift, encoder)
+    )
+    if found != expected or shift.config.layer < 1:
         raise IncompatibleError(
             f"{sources.checkpoints['feature_shift']}: moves another feature map than the encoder's",
-            found=f"the input of convolution {found}",
-            expected=f"that of convolution {expected}, at least 1",
+            found=found,
+            expected=f"{expected}, which has to be 1 or later",
         )
 
 

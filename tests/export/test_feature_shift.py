@@ -39,7 +39,7 @@ SPLIT = 3
 PARTS = ("synthesis_lower", "feature_shift", "synthesis_upper")
 
 
-def save_checkpoints(folder: Path, *, shift_layer: int = SPLIT) -> None:
+def save_checkpoints(folder: Path, **changes: object) -> None:
     """Random networks around the tiny generator; the domains of the tiny two-stage model."""
     save_two_stage(folder)
     generator = tiny_generator()
@@ -56,7 +56,8 @@ def save_checkpoints(folder: Path, *, shift_layer: int = SPLIT) -> None:
         feature_channels=reader.in_channels,
     )
     encoder = FeatureStyleEncoder(config)
-    shift = FeatureShift(FeatureShiftConfig(shift_layer, reader.in_channels, hidden=20))
+    settings = {"layer": SPLIT, "feature_channels": reader.in_channels, "hidden": 20}
+    shift = FeatureShift(FeatureShiftConfig(**settings | changes))
     with torch.no_grad():
         encoder.latent_avg.copy_(generator.latent_avg)
         for norm in (*shift.editor[-1].downsample[1:], shift.editor[-1].bn3):
@@ -203,8 +204,9 @@ def test_parts_compute_in_half_and_take_and_give_single(name: str, parts: Parts)
         require(found[output], expected[output], FP16, output)
 
 
-def test_a_shift_of_another_map_is_refused(tmp_path: Path) -> None:
-    save_checkpoints(tmp_path, shift_layer=SPLIT + 1)
+@pytest.mark.parametrize("changes", [{"layer": SPLIT + 1}, {"residual": True}])
+def test_a_shift_of_another_map_is_refused(tmp_path: Path, changes: dict[str, object]) -> None:
+    save_checkpoints(tmp_path, **changes)
     with pytest.raises(IncompatibleError, match="another feature map"):
         load_parts(find_sources("feature_shift", [tmp_path]))
 
