@@ -29,7 +29,6 @@ from rs_train.losses.direction import direction_loss
 from rs_train.losses.domain_norm import domain_norm_loss
 from rs_train.losses.in_domain_angle import in_domain_angle_loss
 from rs_train.losses.perceptual import perceptual_loss
-from rs_train.losses.sliced_wasserstein import neighbourhoods, texture_distance
 from rs_train.losses.target_direction import target_direction_loss
 from rs_train.optimizers import minimise, set_rate
 from rs_train.perceptual.arcface import ArcFace
@@ -210,15 +209,8 @@ class HypernetworkTask:
 
     def _likeness(self, drawn: Tensor, image: Tensor, truth: Tensor) -> dict[str, Tensor]:
         losses = {"l1": (drawn - truth).abs().mean()}
-        if self.arcface is None:
-            return losses
-        if self.config.weights.perceptual:
+        if self.arcface is not None:
             losses["perceptual"] = perceptual_loss(self.arcface, image, truth)
-        if self.config.weights.texture:
-            maps = [neighbourhoods(image), *self.arcface.features(image)]
-            with torch.no_grad():
-                wanted = [neighbourhoods(truth), *self.arcface.features(truth)]
-            losses["texture"] = texture_distance(maps, wanted)
         return losses
 
     @torch.no_grad()

@@ -45,8 +45,6 @@ class Weights:
         size: Size of the change: with modulation the domain norm, with tokens that of dW.
         l1: With pictures: absolute difference to the true picture.
         perceptual: With pictures and ArcFace: feature distance to the true picture.
-        texture: With pictures and ArcFace: sliced Wasserstein distance of coarse colours and of
-            ArcFace's features to the true picture's.
     """
 
     direction: float = 1.0
@@ -55,7 +53,6 @@ class Weights:
     size: float = 0.0
     l1: float = 0.0
     perceptual: float = 0.0
-    texture: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
