@@ -45,7 +45,7 @@ STAGES = (
     *("generator", "base_inverter", "refiner", "metric", "prompt_clip"),
     *(stage_name(network) for network in (TOKENS, *TRAININGS)),
 )
-_COUNT = 16  # portraits of a look; there are 36 looks
+_COUNT = 8  # portraits of a look; there are 36 looks
 _SHOWN = (8, 21, 34)  # portraits of the pictures, in turn
 _COLUMNS = 8  # looks of a picture
 _ABOUT = """\
