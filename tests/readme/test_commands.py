@@ -18,7 +18,7 @@ _GROUPS = {
 }
 _CONFIGURATIONS = {
     ("generator",): "rs_train.tasks.generator:GeneratorRun",
-    ("domain",): "rs_train.tasks.domain:DomainRun",
+    ("domain",): "rs_train.tasks.domain_config:DomainRun",
     ("hypernetwork",): "rs_train.tasks.hypernetwork:HypernetworkRun",
     ("judge", "clip"): "rs_train.tasks.judge:ClipRun",
     ("judge", "arcface"): "rs_train.tasks.judge:ArcFaceRun",
