@@ -25,6 +25,8 @@ def add_to(group: click.Group) -> None:
     """Add a command for each of the paper's tables, and one for all of them."""
     for name, text in _TABLES.items():
         group.add_command(_command(name, (name,), text))
+    encoders = tuple(name for name in _TABLES if name.startswith("encoders"))
+    group.add_command(_command("encoders", encoders, "The tables of encoders, measured together."))
     group.add_command(_command("all", tuple(_TABLES), "All of the paper's tables."))
 
 

@@ -6,6 +6,7 @@ on rendered portraits, whose look in a domain is known.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -84,8 +85,8 @@ random heads, so that only their distribution can be."""
 
 def quality(laboratory: Laboratory, ways: Sequence[Way], guided: str) -> Result:
     """Quality and diversity in domains (Tables 4.1 and 4.2)."""
-    encoders = Encoders(laboratory)
-    rows = [row for way in ways for row in domain_rows(laboratory, encoders, way)]
+    encoders = _encoders(laboratory)
+    rows = [row for way in ways for row in _rows(laboratory, way)]
     return Result(
         title=f"Encoders in {guided}-guided domains: quality and diversity",
         about="\n\n".join((_judged(laboratory), _USES, _IN_DOMAINS)),
@@ -103,7 +104,7 @@ def quality(laboratory: Laboratory, ways: Sequence[Way], guided: str) -> Result:
 
 def reconstruction(laboratory: Laboratory) -> Result:
     """Reconstruction without a domain, and against it closeness in domains (Table 4.3)."""
-    encoders = Encoders(laboratory)
+    encoders = _encoders(laboratory)
     sets = {IN_DOMAIN: laboratory.held_out(), EXTRAS: laboratory.held_out(extras=True)}
     rows = [
         reconstruction_row(laboratory, encoders, latents, name, portraits)
@@ -111,11 +112,7 @@ def reconstruction(laboratory: Laboratory) -> Result:
         for latents in ENCODERS
         if latents != SHIFTED  # without a domain it is the feature replaced
     ]
-    in_domains = [
-        row
-        for way in TEXT_GUIDED + PICTURE_GUIDED
-        for row in domain_rows(laboratory, encoders, way)
-    ]
+    in_domains = [row for way in TEXT_GUIDED + PICTURE_GUIDED for row in _rows(laboratory, way)]
     own = {row.latents: row.measured for row in rows if row.portraits == IN_DOMAIN}
     own[SHIFTED] = own[REPLACED]
     places = {latents: _place(own[latents], in_domains, latents) for latents in ENCODERS}
@@ -154,6 +151,17 @@ def below_line(place: Place, first: Place, second: Place, figure: str) -> tuple[
     )
     on_line = getattr(first, figure) + slope * (place.reconstruction - first.reconstruction)
     return getattr(place, figure), on_line
+
+
+@cache
+def _encoders(laboratory: Laboratory) -> Encoders:
+    return Encoders(laboratory)
+
+
+@cache
+def _rows(laboratory: Laboratory, way: Way) -> list[DomainRow]:
+    """Measured once, however many pages show them."""
+    return domain_rows(laboratory, _encoders(laboratory), way)
 
 
 def _judged(laboratory: Laboratory) -> str:
