@@ -130,7 +130,8 @@ def test_text_names_every_part():
 
 
 def test_every_shipped_preset_of_a_model_can_be_counted():
-    own_words = {f"demo_{n}" for n in ("arcface", "attributes", "clip", "landmarks", "metric")}
+    judges = ("arcface", "attributes", "clip", "prompt_clip", "landmarks", "metric")
+    own_words = {f"demo_{name}" for name in judges}
     assert {name.partition("_")[2] for name in set(presets()) - own_words} <= set(_MODEL_OF)
     assert describe("demo_e4e")["parameters"] > 0
 
