@@ -123,9 +123,10 @@ def test_diversity_is_the_mean_over_pairs():
 
 
 def test_the_line_is_judged_at_the_same_reconstruction():
-    first, second = pages.Place(0.1, 1.0, 10), pages.Place(0.3, 0.6, 6)
-    between = pages.Place(0.2, 0.7, 9)
+    first, second = pages.Place(0.1, 0.5, 1.0, 10), pages.Place(0.3, 0.5, 0.6, 6)
+    between = pages.Place(0.2, 0.4, 0.7, 9)
     assert pages.below_line(between, first, second, "truth") == pytest.approx((0.7, 0.8))
+    assert pages.below_line(between, first, second, "text") == pytest.approx((0.4, 0.5))
     assert pages.below_line(between, first, second, "frechet") == pytest.approx((9, 8))
 
 
