@@ -214,13 +214,10 @@ def _plane_claims(places: Mapping[str, Place]) -> list[Claim]:
     for figure, words in _CLOSENESS.items():
         for name in (SHIFTED, OURS):
             value, on_line = below_line(places[name], places[REPLACED], places[E4E], figure)
-            statement = f"{name} lies on the better side of the line joining FSE and e4e ({_escaped(words)})"
+            by = words.replace("*", "\\*")
+            statement = f"{name} lies on the better side of the line joining FSE and e4e ({by})"
             claims.append(Claim(statement, value, "<", on_line))
     return claims
-
-
-def _escaped(words: str) -> str:
-    return words.replace("*", "\\*")
 
 
 def _draw_plane(places: Mapping[str, Place]) -> "Figure":
