@@ -219,7 +219,10 @@ def _role(role: Any, rounds: int) -> dict[str, Any]:
 
 def _milliseconds(run: Any, inputs: Any, rounds: int) -> dict[str, float]:
     spent = take_turns({"run": lambda: run(inputs)}, rounds, lambda line: None)["run"]
-    return {"median": 1000 * medians({"run": spent})["run"], "least": 1000 * min(spent)}
+    return {
+        "median": round(1000 * float(np.median(spent)), 2),
+        "least": round(1000 * min(spent), 2),
+    }
 
 
 def _tell(line: str) -> None:
