@@ -223,7 +223,7 @@ def _plane_claims(places: Mapping[str, Place]) -> list[Claim]:
 def _draw_plane(places: Mapping[str, Place]) -> "Figure":
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(15, 4.4), dpi=120, layout="constrained")
+    figure = Figure(figsize=(16, 4.6), dpi=120, layout="constrained")
     for axes, (name, words) in zip(figure.subplots(1, 3), _CLOSENESS.items(), strict=True):
         ends = [places[REPLACED], places[E4E]]
         axes.plot(
@@ -238,9 +238,10 @@ def _draw_plane(places: Mapping[str, Place]) -> "Figure":
             axes.annotate(latents, (x, y), xytext=(6, 4), textcoords="offset points")
         axes.invert_xaxis()
         axes.invert_yaxis()
-        axes.margins(0.2)
-        axes.set_xlabel("LPIPS* of reconstructions without a domain (better to the right)")
-        axes.set_ylabel(f"{words}, mean over domains (better upwards)")
+        axes.margins(0.35, 0.2)
+        axes.set_title(words)
+        axes.set_xlabel("LPIPS* of reconstructions (better to the right)")
+        axes.set_ylabel("mean over domains (better upwards)")
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
     return figure
