@@ -83,7 +83,7 @@ def plain_materialised(conv: RefinedConv) -> tuple[str, dict[str, np.ndarray]]:
 
 def plain_cpu(conv: RefinedConv) -> tuple[str, dict[str, np.ndarray]]:
     """Unrefined, by the rule of the `cpu` form."""
-    small = conv.up * conv.size <= forms.CONSTANT_UP_TO
+    small = conv.size <= forms.CONSTANT_UP_TO
     return plain_constant(conv) if small else plain_materialised(conv)
 
 
@@ -117,9 +117,13 @@ def intermediate(generator: Generator) -> onnx.ModelProto:
 
 
 def graph(model: onnx.ModelProto, form: Form) -> bytes:
-    """A file for a batch of one in a form; `naive` as it was traced, the others as we ship them."""
-    single = for_one(expand(model, form)) if form is naive else for_cpus(model, form)
-    return finish(single, "synthesis").SerializeToString()
+    """A file for a batch of one in a form, as we ship it."""
+    return finish(for_cpus(model, form), "synthesis").SerializeToString()
+
+
+def straight(model: onnx.ModelProto, form: Form) -> bytes:
+    """A file for a batch of one in a form, and otherwise as it was traced."""
+    return finish(for_one(expand(model, form)), "synthesis").SerializeToString()
 
 
 def random_inputs(generator: Generator, batch: int, rank: int, seed: int = 0) -> dict:

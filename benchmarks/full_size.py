@@ -1,4 +1,4 @@
-"""Checkpoints of the published two-stage model with random weights, to measure a bundle at full size.
+"""Random checkpoints of the published two-stage model, to measure a bundle at full size.
 
     python benchmarks/full_size.py --out models
     rs-export --model two_stage --fp16 --checkpoint models --out bundle

@@ -2,8 +2,8 @@
 
     python benchmarks/layers.py --size 1024 --json FILE
 
-A form's graph runs with OpenVINO's counters on; a layer's time is the sum over its nodes of the
-least time over the rounds. Weights are random.
+All graphs are compiled first and take turns with OpenVINO's counters on; a layer's time is the sum
+over its nodes of the least time over the rounds. Weights are random.
 """
 
 import argparse
@@ -41,16 +41,13 @@ def main() -> None:
     options = parser.parse_args()
     generator = cpu_forms.random_generator(options.size)
     model = cpu_forms.intermediate(generator)
-    layers: dict[str, dict[str, float]] = defaultdict(dict)
-    for name, form in FORMS.items():
-        graph = cpu_forms.graph(model, form)
-        for rank in (1,) if name.startswith("unrefined") else RANKS:
-            inputs = cpu_forms.random_inputs(generator, 1, rank)
-            for precision, hint in PRECISIONS.items():
-                print(f"{name}, rank {rank}, {precision}", file=sys.stderr)
-                found = layer_times(graph, inputs, hint, options.threads, options.rounds)
-                for layer, spent in found.items():
-                    layers[layer][f"{name} {rank} {precision}"] = round(spent, 3)
+    requests = {
+        (name, precision): opened(cpu_forms.graph(model, form), hint, options.threads)
+        for name, form in FORMS.items()
+        for precision, hint in PRECISIONS.items()
+    }
+    inputs = {rank: cpu_forms.random_inputs(generator, 1, rank) for rank in (1, *RANKS)}
+    layers = layer_times(requests, inputs, options.rounds)
     report = {
         "unit": "ms",
         "constant_up_to": forms.CONSTANT_UP_TO,
@@ -68,10 +65,8 @@ def main() -> None:
         options.json.write_text(text + "\n", encoding="utf-8")
 
 
-def layer_times(
-    graph: bytes, inputs: dict[str, np.ndarray], hint: str, threads: int, rounds: int
-) -> dict[str, float]:
-    """Milliseconds by layer; "others" has what belongs to no refined layer alone."""
+def opened(graph: bytes, hint: str, threads: int) -> Any:
+    """A request for a graph, with counters."""
     import openvino
 
     core = openvino.Core()
@@ -81,18 +76,33 @@ def layer_times(
         "NUM_STREAMS": "1",
         "PERF_COUNT": "YES",
     }
-    request = core.compile_model(core.read_model(graph, b""), "CPU", config).create_infer_request()
-    least: dict[str, float] = {}
-    for _ in range(rounds + 1):  # the first round compiles kernels for this rank
-        request.infer(inputs)
-        for node in request.profiling_info:
-            spent = node.real_time.total_seconds() * 1000
-            least[node.node_name] = min(spent, least.get(node.node_name, np.inf))
-    layers: dict[str, float] = defaultdict(float)
-    for node, spent in least.items():
-        name = ".".join(node.split(".")[:2])
-        layers[name if name.startswith("b") and ".conv" in name else "others"] += spent
-    return dict(layers)
+    return core.compile_model(core.read_model(graph, b""), "CPU", config).create_infer_request()
+
+
+def layer_times(
+    requests: dict[tuple[str, str], Any], inputs: dict[int, dict[str, np.ndarray]], rounds: int
+) -> dict[str, dict[str, float]]:
+    """Milliseconds by layer, then by form, rank and precision.
+
+    "others" has what belongs to no refined layer alone.
+    """
+    least: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(lambda: np.inf))
+    for turn in range(rounds + 1):  # the first round compiles kernels for each rank
+        print(f"round {turn} of {rounds}", file=sys.stderr)
+        for (name, precision), request in requests.items():
+            for rank in (1,) if name.startswith("unrefined") else RANKS:
+                nodes = least[f"{name} {rank} {precision}"]
+                request.infer(inputs[rank])
+                for node in request.profiling_info:
+                    spent = node.real_time.total_seconds() * 1000
+                    nodes[node.node_name] = min(spent, nodes[node.node_name])
+    layers: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
+    for arm, nodes in least.items():
+        for node, spent in nodes.items():
+            layer = ".".join(node.split(".")[:2])
+            own = layer if layer.startswith("b") and ".conv" in layer else "others"
+            layers[own][arm] = round(layers[own][arm] + spent, 3)
+    return layers
 
 
 def cheaper(table: LayerTable, layers: dict[str, dict[str, float]]) -> dict[str, dict[str, str]]:

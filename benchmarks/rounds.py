@@ -9,8 +9,19 @@ import numpy as np
 Arm = Callable[[], object]
 
 
-def take_turns(arms: Mapping[str, Arm], rounds: int, tell: Callable[[str], None]) -> dict[str, Any]:
+def take_turns(
+    arms: Mapping[str, Arm],
+    rounds: int,
+    tell: Callable[[str], None],
+    keep: Callable[[dict[str, Any]], object] = lambda seconds: None,
+) -> dict[str, Any]:
     """Warm every arm up, then time each once a round.
+
+    Args:
+        arms: What is timed.
+        rounds: How often.
+        tell: Is told what happens.
+        keep: Is given the seconds after each round, so that an end in between loses nothing.
 
     Returns:
         Seconds of every round by arm.
@@ -24,8 +35,9 @@ def take_turns(arms: Mapping[str, Arm], rounds: int, tell: Callable[[str], None]
         for name, arm in arms.items():
             begun = time.perf_counter()
             arm()
-            seconds[name].append(time.perf_counter() - begun)
-    return {name: [round(value, 5) for value in values] for name, values in seconds.items()}
+            seconds[name].append(round(time.perf_counter() - begun, 5))
+        keep(seconds)
+    return seconds
 
 
 def medians(seconds: Mapping[str, list[float]]) -> dict[str, float]:

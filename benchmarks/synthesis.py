@@ -1,16 +1,17 @@
 """The refined synthesis at full size against its peers, in one run on the CPU.
 
-    python benchmarks/synthesis.py --size 1024 --json FILE
+    python benchmarks/synthesis.py --size 1024 --json FILE [--rosinality CLONE]
 
 Weights are random. Every arm computes one picture of the published network (or a batch where it
 says so); arms take turns, and a ratio is the median of the rounds' quotients. `vs_X` above 1 means
-that ours is faster.
+that ours is faster. Peers that are not installed are left out.
 """
 
 import argparse
 import json
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks import cpu_forms
+from benchmarks import cpu_forms, peers
 from benchmarks.rounds import Arm, fastest, medians, ratio, take_turns
 from rs_export import forms
 from rs_runtime.contracts.manifest import Variant
@@ -30,7 +31,7 @@ from rs_train.generator import Generator
 from rs_train.generator import PackedTokens as TorchTokens
 
 RANK, RANK_WITH_DOMAIN = 32, 288
-BATCH = 8
+BATCH, SMALL_BATCH = 8, 4
 UNREFINED = ("constant weights", "by the rule")
 DEFINITIONS = {
     "vs_pytorch_eager_fp32": "eager grouped convolution fp32, refined / ours, OpenVINO fp32",
@@ -38,11 +39,19 @@ DEFINITIONS = {
     "vs_best_pytorch_fp32": "torch.compile + freezing, unrefined fp32 / ours, OpenVINO fp32",
     "vs_best_pytorch_bf16": "torch.compile + freezing, unrefined bf16 / ours, OpenVINO bf16",
     "vs_naive_onnx_fp32": "kernels built as the equations say, ONNX Runtime / ours, OpenVINO fp32",
+    "vs_rosinality_fp32": "rosinality's generator, eager, unrefined fp32 / ours, OpenVINO fp32",
+    "vs_rosinality_bf16": "the same, still in fp32 / ours, OpenVINO bf16",
+    "vs_mnn_fp32": "MNN, unrefined / ours, OpenVINO fp32",
+    "batch4_vs_pytorch_eager_fp32": "four pictures: eager in one batch / ours one by one, fp32",
+    "batch4_vs_pytorch_eager_bf16": "the same, ours in bf16",
     "overhead_rank_32": "ours at rank 32 / the same engine's fastest unrefined graph - 1, fp32",
     "overhead_rank_288": "the same at rank 288",
     "batch8_mixed_ratio": "a picture of a batch of 8 with 8 mixes / of 8 with one mix, fp32",
 }
 _BEST_FP32, _BEST_BF16 = "compiled unrefined fp32", "compiled unrefined bf16"
+_ROSINALITY, _MNN = "rosinality eager unrefined fp32", "mnn unrefined"
+_BATCH_OF = f"rank {RANK}, batch {SMALL_BATCH}"
+_EAGER_BATCH = f"eager refined fp32, batch {SMALL_BATCH}"
 
 
 def main() -> None:
@@ -52,16 +61,30 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="where the figures go")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument(
+        "--rosinality", type=Path, help="a clone of its repository, to compare with"
+    )
     parser.add_argument("--skip", default="", help="arms to leave out, by a part of their names")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    arms = _arms(options.size, options.threads)
+    arms = _arms(options.size, options.threads, options.rosinality)
     unwanted = [part for part in options.skip.split(",") if part]
     arms = {n: arm for n, arm in arms.items() if not any(part in n for part in unwanted)}
-    seconds = take_turns(arms, options.rounds, lambda line: print(line, file=sys.stderr))
-    report = figures(seconds) | {
-        "size": options.size,
-        "threads": options.threads,
+
+    def keep(seconds: dict[str, list[float]]) -> str:
+        text = json.dumps(_report(seconds, options.size, options.threads), indent=2)
+        if options.json is not None:
+            options.json.write_text(text + "\n", encoding="utf-8")
+        return text
+
+    tell = partial(print, file=sys.stderr)
+    print(keep(take_turns(arms, options.rounds, tell, keep)))
+
+
+def _report(seconds: dict[str, list[float]], size: int, threads: int) -> dict[str, Any]:
+    return figures(seconds) | {
+        "size": size,
+        "threads": threads,
         "weights": "random",
         "median_s": medians(seconds),
         "seconds": seconds,
@@ -69,10 +92,6 @@ def main() -> None:
         "definitions": DEFINITIONS,
         "machine": machine_facts(),
     }
-    text = json.dumps(report, indent=2)
-    print(text)
-    if options.json is not None:
-        options.json.write_text(text + "\n", encoding="utf-8")
 
 
 def figures(seconds: dict[str, list[float]]) -> dict[str, Any]:
@@ -85,6 +104,11 @@ def figures(seconds: dict[str, list[float]]) -> dict[str, Any]:
         "vs_best_pytorch_bf16": ratio(seconds, _BEST_BF16, bf16),
         "vs_naive_onnx_fp32": ratio(seconds, "naive onnx fp32", ours),
         "vs_naive_onnx_fp32_same_engine": ratio(seconds, "naive onnx fp32", f"cpu rank {RANK}"),
+        "vs_rosinality_fp32": ratio(seconds, _ROSINALITY, ours),
+        "vs_rosinality_bf16": ratio(seconds, _ROSINALITY, bf16),
+        "vs_mnn_fp32": ratio(seconds, _MNN, ours),
+        "batch4_vs_pytorch_eager_fp32": ratio(seconds, _EAGER_BATCH, f"openvino {_BATCH_OF}"),
+        "batch4_vs_pytorch_eager_bf16": ratio(seconds, _EAGER_BATCH, f"openvino-bf16 {_BATCH_OF}"),
     }
     overheads = {
         f"{provider} rank {rank}": _overhead(seconds, provider, rank)
@@ -103,12 +127,12 @@ def _overhead(seconds: dict[str, list[float]], provider: str, rank: int) -> floa
     return None if quotient is None else round(quotient - 1, 4)
 
 
-def _arms(size: int, threads: int) -> dict[str, Arm]:
+def _arms(size: int, threads: int, checkout: Path | None) -> dict[str, Arm]:
     generator = cpu_forms.random_generator(size)
     arms = _pytorch_arms(generator)
     model = cpu_forms.intermediate(generator)
     files = {
-        "naive": cpu_forms.graph(model, cpu_forms.naive),
+        "naive": cpu_forms.straight(model, cpu_forms.naive),
         "ours": cpu_forms.graph(model, forms.cpu),
         UNREFINED[0]: cpu_forms.graph(model, cpu_forms.plain_constant),
         UNREFINED[1]: cpu_forms.graph(model, cpu_forms.plain_cpu),
@@ -116,6 +140,13 @@ def _arms(size: int, threads: int) -> dict[str, Arm]:
     feeds = {
         rank: cpu_forms.random_inputs(generator, 1, rank) for rank in (1, RANK, RANK_WITH_DOMAIN)
     }
+    straight, plain = cpu_forms.straight(model, cpu_forms.plain_constant), feeds[1]
+    arms |= peers.present(
+        {
+            _ROSINALITY: lambda: peers.rosinality(checkout, size, plain["w_plus"]),
+            _MNN: lambda: peers.mnn(straight, plain, threads),
+        }
+    )
     arms["naive onnx fp32"] = _runner("cpu", files["naive"], feeds[RANK], threads)
     for provider in ("cpu", "openvino", "openvino-bf16"):
         if provider not in installed()[0]:
@@ -126,6 +157,9 @@ def _arms(size: int, threads: int) -> dict[str, Arm]:
         engine = _opened(provider, files["ours"], threads, feeds[RANK])
         for rank in (RANK, RANK_WITH_DOMAIN):
             arms[f"{provider} rank {rank}"] = _bound(engine.run, feeds[rank])
+        if provider != "cpu":
+            batch = cpu_forms.random_inputs(generator, SMALL_BATCH, RANK)
+            arms[f"{provider} {_BATCH_OF}"] = _one_by_one(engine.run, batch)
         if provider == "openvino":
             arms |= _batch_arms(generator, engine.run)
     return arms
@@ -139,22 +173,25 @@ def _batch_arms(generator: Generator, run: Callable[..., Any]) -> dict[str, Arm]
         used = RANK + sample * (RANK_WITH_DOMAIN - RANK) // (BATCH - 1)
         mixed["P"][sample, used:] = 0
 
-    def pictures(inputs: dict[str, np.ndarray]) -> Arm:
-        w_plus = inputs["w_plus"]
-        tokens = PackedTokens(*(inputs[name] for name in PackedTokens._fields))
+    arms = {"batch 8 of one mix": one, "batch 8 mixed": mixed}
+    return {name: _one_by_one(run, inputs) for name, inputs in arms.items()}
 
-        def work() -> None:
-            for n in range(BATCH):
-                rows = slice(n, n + 1)
-                run({"w_plus": w_plus[rows], **take(tokens, rows)._asdict()})
 
-        return work
+def _one_by_one(run: Callable[..., Any], inputs: dict[str, np.ndarray]) -> Arm:
+    """A batch as the runtime runs it through a graph for one picture."""
+    w_plus = inputs["w_plus"]
+    tokens = PackedTokens(*(inputs[name] for name in PackedTokens._fields))
 
-    return {"batch 8 of one mix": pictures(one), "batch 8 mixed": pictures(mixed)}
+    def work() -> None:
+        for n in range(len(w_plus)):
+            rows = slice(n, n + 1)
+            run({"w_plus": w_plus[rows], **take(tokens, rows)._asdict()})
+
+    return work
 
 
 def _pytorch_arms(generator: Generator) -> dict[str, Arm]:
-    inputs = cpu_forms.random_inputs(generator, 4, RANK)
+    inputs = cpu_forms.random_inputs(generator, SMALL_BATCH, RANK)
     tensors = {name: torch.from_numpy(value) for name, value in inputs.items()}
     synthesis = generator.synthesis
     synthesis.form = "materialised"
@@ -172,7 +209,7 @@ def _pytorch_arms(generator: Generator) -> dict[str, Arm]:
     return {
         "eager refined fp32": eager(1, False),
         "eager refined bf16": eager(1, True),
-        "eager refined fp32, batch 4": eager(4, False),
+        _EAGER_BATCH: eager(SMALL_BATCH, False),
         _BEST_FP32: _compiled(generator, tensors["w_plus"][:1], False),
         _BEST_BF16: _compiled(generator, tensors["w_plus"][:1], True),
     }

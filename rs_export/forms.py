@@ -24,10 +24,10 @@ from rs_export.intermediate import DOMAIN, INPUTS, OP_TYPE
 from rs_runtime.contracts.errors import InternalError
 from rs_runtime.reference import BLUR_TAPS
 
-# The largest output of a layer whose weights stay constant in the `cpu` form. Larger maps have many
+# The largest input of a layer whose weights stay constant in the `cpu` form. Larger maps have many
 # pixels and few kernel numbers: building the kernel costs less there than a second path over the
-# map. benchmarks/layers.py measures every layer in both forms: up to this size the first takes less
-# time at every rank and precision (benchmarks/results/layers-2026-11-20.json).
+# map. benchmarks/layers.py measures every layer in both forms: up to this side the first takes less
+# time or the same at every rank and precision (benchmarks/results/layers-2026-11-20.json).
 CONSTANT_UP_TO = 16
 
 # d^-2 = sum_i (s_i^2 sum W0^2 + 2 s_i dW[o,i] sum W0 + k^2 dW[o,i]^2) + 1e-8, with the sums over
@@ -184,7 +184,7 @@ def materialised(conv: RefinedConv) -> tuple[str, dict[str, np.ndarray]]:
 
 def cpu(conv: RefinedConv) -> tuple[str, dict[str, np.ndarray]]:
     """A batch of one, each layer in the form that is fastest for it on CPUs."""
-    small = conv.up * conv.size <= CONSTANT_UP_TO
+    small = conv.size <= CONSTANT_UP_TO
     return low_rank(conv) if small else materialised(conv)
 
 

@@ -107,6 +107,8 @@ def scale(tokens: PackedTokens, strength: float | Sequence[float]) -> PackedToke
         UsageError: A strength that is not finite, or another number of them.
     """
     strengths = per_sample(strength, len(tokens.P))
+    if np.all(strengths == 1):
+        return tokens
     column = strengths[:, None]
     return PackedTokens(
         column[..., None] * tokens.P,

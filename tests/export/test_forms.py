@@ -90,7 +90,7 @@ def test_every_form_equals_the_oracle(form: Form, kernel: int, up: int, rank: in
 @pytest.mark.parametrize("up", [1, 2])
 def test_the_cpu_form_builds_kernels_where_maps_are_large(up: int) -> None:
     conv = refined_convs(one_layer(np.ones((COUT, CIN, 3, 3), np.float32), up))[0]
-    small = replace(conv, size=forms.CONSTANT_UP_TO // up)
+    small = replace(conv, size=forms.CONSTANT_UP_TO)
     large = replace(conv, size=2 * small.size)
     assert cpu(small)[0] == low_rank(small)[0]
     assert cpu(large)[0] == materialised(large)[0]

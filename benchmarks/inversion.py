@@ -1,0 +1,77 @@
+"""The whole two-stage inversion: a bundle in OpenVINO against its networks in eager PyTorch.
+
+    python benchmarks/inversion.py --bundle BUNDLE --checkpoint FOLDER --json FILE
+
+The folder has the checkpoints that the bundle was exported from; `full_size.py` makes one of the
+published size. Both find w_plus, draw the first inversion, refine it and draw the second.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import rs_runtime
+from benchmarks.rounds import Arm, medians, ratio, take_turns
+from rs_runtime.diagnostics.machine import machine_facts
+from rs_train.checkpoint import load_model
+
+
+def main() -> None:
+    """Parse the options, run the arms, print and write the figures."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--bundle", type=Path, required=True)
+    parser.add_argument("--checkpoint", type=Path, required=True, help="a folder")
+    parser.add_argument("--json", type=Path, help="where the figures go")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    photo = np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8)
+    arms = {"eager fp32": _eager(options.checkpoint, photo)}
+    for provider in ("openvino", "openvino-bf16"):
+        runtime = rs_runtime.load(options.bundle, provider=provider, threads=options.threads)
+        arms[provider] = _ours(runtime, photo)
+    seconds = take_turns(arms, options.rounds, lambda line: print(line, file=sys.stderr))
+    report = {
+        "inversion_vs_pytorch_eager_fp32": ratio(seconds, "eager fp32", "openvino"),
+        "inversion_vs_pytorch_eager_bf16": ratio(seconds, "eager fp32", "openvino-bf16"),
+        "median_s": medians(seconds),
+        "seconds": seconds,
+        "threads": options.threads,
+        "machine": machine_facts(),
+    }
+    text = json.dumps(report, indent=2)
+    print(text)
+    if options.json is not None:
+        options.json.write_text(text + "\n", encoding="utf-8")
+
+
+def _ours(runtime: rs_runtime.Runtime, photo: np.ndarray) -> Arm:
+    return lambda: runtime.invert(photo, check=False).reconstruction
+
+
+def _eager(folder: Path, photo: np.ndarray) -> Arm:
+    generator, base, refiner = (
+        load_model(folder / f"{name}.safetensors")
+        for name in ("generator", "base_inverter", "refiner")
+    )
+    synthesis = generator.synthesis
+    synthesis.form = "materialised"
+    image = torch.from_numpy(photo).permute(2, 0, 1)[None] / 127.5 - 1
+
+    def work() -> None:
+        with torch.inference_mode():
+            w_plus = base(image)
+            refiner.improve(image, w_plus, synthesis(w_plus), synthesis)
+
+    return work
+
+
+if __name__ == "__main__":
+    main()
