@@ -9,6 +9,7 @@ that ours is faster. Peers that are not installed are left out.
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -48,6 +49,8 @@ DEFINITIONS = {
     "overhead_rank_288": "the same at rank 288",
     "batch8_mixed_ratio": "a picture of a batch of 8 with 8 mixes / of 8 with one mix, fp32",
 }
+# PyTorch takes fresh memory for every map: how malloc is set decides how fast it is.
+_TUNING = ("MALLOC_", "OMP_", "KMP_", "MKL_", "LD_PRELOAD")
 _BEST_FP32, _BEST_BF16 = "compiled unrefined fp32", "compiled unrefined bf16"
 _ROSINALITY, _MNN = "rosinality eager unrefined fp32", "mnn unrefined"
 _BATCH_OF = f"rank {RANK}, batch {SMALL_BATCH}"
@@ -90,6 +93,7 @@ def _report(seconds: dict[str, list[float]], size: int, threads: int) -> dict[st
         "seconds": seconds,
         "peak_memory_mb": round(peak_memory() / 1e6),
         "definitions": DEFINITIONS,
+        "environment": {k: v for k, v in os.environ.items() if k.startswith(_TUNING)},
         "machine": machine_facts(),
     }
 
