@@ -53,7 +53,12 @@ def mnn(graph: bytes, inputs: Inputs, threads: int) -> Arm:
             str(target), list(inputs), ["image_float"], runtime_manager=runtime
         )
     values = [expr.const(value, value.shape, expr.NCHW, expr.float) for value in inputs.values()]
-    return lambda: module.forward(values)[0].read()
+
+    def work() -> np.ndarray:
+        (image,) = module.forward(values)
+        return image.read().copy()  # what read() returns dies with the image
+
+    return work
 
 
 def rosinality(checkout: Path | None, size: int, latent: np.ndarray) -> Arm:
