@@ -117,6 +117,9 @@ def test_roles_take_and_give_what_the_exporter_makes():
         "refiner": ("image", "first_inversion", "P", "Q"),
         "synthesis": ("w_plus", "P", "Q", "style_offset", "modulation", "image", "image_float"),
         "landmarks": ("photo", "score", "points"),
+        "text": ("tokens", "embedding"),
+        "vision": ("image", "embedding"),
+        "hypernetwork": ("embedding", "P", "Q"),
     }
     from rs_runtime.pipeline import DEMO_BUNDLE
 
