@@ -53,7 +53,7 @@ def test_an_untrained_network_changes_all_but_nothing(generator: Generator, pred
 
 
 def test_each_head_speaks_of_its_own_convolution(generator: Generator) -> None:
-    network = small(generator, predicts="tokens")
+    network = small(generator, predicts="tokens", scale_init=1.0)
     layer = generator.table.convs[3]
     with torch.no_grad():
         network.heads[3][-1].bias.fill_(2.0)

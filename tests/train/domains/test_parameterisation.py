@@ -114,7 +114,9 @@ def test_a_fine_tuned_copy_becomes_a_generator(
     change.write(path, generator, ABOUT, {"licence": "CC0-1.0"})
     assert generator.fingerprint() == before == read_record(path)["record"]["adapted_from"]
     adapted = load_model(path, expect="generator")
-    torch.testing.assert_close(adapted.synthesis(codes.w_plus, codes.tokens), expected)
+    drawn = adapted.synthesis(codes.w_plus, codes.tokens)
+    rounding = 1e-5 * expected.abs().max().item()  # such kernels make values of 50,000
+    torch.testing.assert_close(drawn, expected, rtol=0, atol=rounding)
     z = torch.randn(2, 16)
     torch.testing.assert_close(adapted.mapping(z), generator.mapping(z))
 

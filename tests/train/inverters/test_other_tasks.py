@@ -236,9 +236,10 @@ def test_shipped_presets_fit_their_models(model):
     presets = {"two_stage": "refiner", "style_transformer": "base_inverter"}
     assert load(RUNS[model], f"demo_{presets.get(model, model)}").training.optimizer == "adam"
     published = load(RUNS[model], f"ffhq_{model}")
-    assert (published.training.optimizer, published.loop.batch_size) == ("ranger", 8)
+    batch, perceptual = (1, 0.2) if model == "feature_style" else (8, 0.8)
+    assert (published.training.optimizer, published.loop.batch_size) == ("ranger", batch)
     weights = published.training
-    assert (weights.l2, weights.perceptual, weights.identity) == (1, 0.8, 0.1)
+    assert (weights.l2, weights.perceptual, weights.identity) == (1, perceptual, 0.1)
     assert weights.train_mapping is (model in ("style_transformer", "one_stage"))
 
 
