@@ -6,7 +6,7 @@ graph, PyTorch, and the oracle of `rs_runtime.reference` in float64 in place of 
 convolution.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -87,13 +87,7 @@ def check_role(
     Raises:
         NumericsError: A difference beyond the tolerance.
     """
-    worst: Numbers = {}
-    for inputs, expected in cases:
-        found = run(inputs)
-        for name in role.outputs:
-            measured = require(found[name], expected[name], tolerance, f"{role.name}.{name}")
-            _keep_worst(worst, name, measured.rounded())
-    return worst
+    return _worst_of(run, cases, role.outputs, tolerance, f"{role.name}.")
 
 
 @dataclass(frozen=True)
@@ -207,13 +201,11 @@ def check_parts(
     Raises:
         NumericsError: A difference beyond the tolerance.
     """
-    worst: Numbers = {}
-    for inputs, expected in cases:
-        found = runs["synthesis_upper"](inputs | runs["synthesis_lower"](inputs))
-        for name in expected:
-            measured = require(found[name], expected[name], tolerance, f"both parts' {name}")
-            _keep_worst(worst, name, measured.rounded())
-    return worst
+
+    def both(inputs: Arrays) -> Arrays:
+        return runs["synthesis_upper"](inputs | runs["synthesis_lower"](inputs))
+
+    return _worst_of(both, cases, cases[0].expected, tolerance, "both parts' ")
 
 
 def _oracle_convolve(
@@ -247,6 +239,23 @@ def _layers(convolve: Convolve) -> Iterator[Arrays]:
 
     with convolving_by(recorded):
         yield results
+
+
+def _worst_of(
+    run: RunGraph,
+    cases: Sequence[Case],
+    names: Iterable[str],
+    tolerance: Tolerance,
+    prefix: str,
+) -> Numbers:
+    """Compare the named outputs in every case; `prefix` goes before their names in messages."""
+    worst: Numbers = {}
+    for inputs, expected in cases:
+        found = run(inputs)
+        for name in names:
+            measured = require(found[name], expected[name], tolerance, f"{prefix}{name}")
+            _keep_worst(worst, name, measured.rounded())
+    return worst
 
 
 def _keep_worst(worst: Numbers, name: str, measured: dict[str, float | None]) -> None:
