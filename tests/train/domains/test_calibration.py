@@ -14,10 +14,9 @@ from rs_train.tables.calibration import (
     TruthRow,
     adaptability,
     calibration_markdown,
-    draw_ratios,
-    draw_styles,
     layer_rows,
 )
+from rs_train.tables.calibration_plots import draw_ratios, draw_styles
 
 
 @pytest.fixture(scope="module")
