@@ -1,0 +1,153 @@
+#include "constants.h"
+
+#include <cstring>
+#include <utility>
+
+namespace refinestyle::native {
+namespace {
+
+// Numbers of fields and types in onnx.proto3.
+constexpr unsigned kModelGraph = 7, kGraphInitializer = 5;
+constexpr unsigned kDims = 1, kDataType = 2, kName = 8, kRawData = 9;
+constexpr uint64_t kFloat = 1, kFloat16 = 10;
+constexpr std::size_t kMaxRank = 8;
+
+BadGraph damaged(const char* what) { return {"the graph cannot be read", what, "an ONNX file"}; }
+
+struct Field {
+  unsigned number;
+  uint64_t value;       // of a varint
+  const uint8_t* data;  // of what has a length
+  std::size_t size;
+};
+
+// Goes through the fields of one message.
+class Message {
+ public:
+  Message(const uint8_t* data, std::size_t size) : at_(data), end_(data + size) {}
+
+  bool next(Field& field) {
+    if (at_ == end_) return false;
+    const uint64_t key = varint();
+    field = {static_cast<unsigned>(key >> 3), 0, nullptr, 0};
+    switch (key & 7) {
+      case 0: field.value = varint(); break;
+      case 1: take(field, 8); break;
+      case 2: take(field, varint()); break;
+      case 5: take(field, 4); break;
+      default: throw damaged("a field of an unknown kind");
+    }
+    return true;
+  }
+
+  uint64_t varint() {
+    uint64_t value = 0;
+    for (int shift = 0; shift < 64; shift += 7) {
+      if (at_ == end_) throw damaged("a number that is cut off");
+      const uint8_t byte = *at_++;
+      value |= static_cast<uint64_t>(byte & 0x7f) << shift;
+      if (byte < 0x80) return value;
+    }
+    throw damaged("a number that is too long");
+  }
+
+  bool done() const { return at_ == end_; }
+
+ private:
+  void take(Field& field, uint64_t size) {
+    if (size > static_cast<uint64_t>(end_ - at_)) throw damaged("a field that is cut off");
+    field.data = at_;
+    field.size = static_cast<std::size_t>(size);
+    at_ += size;
+  }
+
+  const uint8_t *at_, *end_;
+};
+
+float from_half(uint16_t half) {
+  const uint32_t sign = static_cast<uint32_t>(half & 0x8000) << 16;
+  const uint32_t exponent = (half >> 10) & 31, fraction = half & 1023;
+  if (exponent == 0) {
+    const float size = static_cast<float>(fraction) / (1 << 24);
+    return sign ? -size : size;
+  }
+  const uint32_t wide = exponent == 31 ? 255 : exponent + 112;
+  const uint32_t bits = sign | wide << 23 | fraction << 13;
+  float value;
+  std::memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+std::vector<float> floats(const Field& raw, bool half) {
+  std::vector<float> values(raw.size / (half ? 2 : 4));
+  if (!half) {
+    std::memcpy(values.data(), raw.data, raw.size);
+    return values;
+  }
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    uint16_t bits;
+    std::memcpy(&bits, raw.data + 2 * i, 2);
+    values[i] = from_half(bits);
+  }
+  return values;
+}
+
+void read_dims(const Field& field, std::vector<int64_t>& dims) {
+  if (field.data == nullptr) {
+    dims.push_back(static_cast<int64_t>(field.value));
+  } else {
+    Message packed(field.data, field.size);
+    while (!packed.done()) dims.push_back(static_cast<int64_t>(packed.varint()));
+  }
+  if (dims.size() > kMaxRank) throw damaged("a constant of too many dimensions");
+}
+
+void read_tensor(const Field& tensor, std::map<std::string, Constant>& constants) {
+  Message message(tensor.data, tensor.size);
+  Field field, raw{};
+  std::string name;
+  Constant constant;
+  uint64_t type = 0;
+  while (message.next(field)) {
+    if (field.number == kDims) read_dims(field, constant.dims);
+    if (field.number == kDataType) type = field.value;
+    if (field.number == kName && field.data) {
+      name.assign(reinterpret_cast<const char*>(field.data), field.size);
+    }
+    if (field.number == kRawData && field.data) raw = field;
+  }
+  if ((type != kFloat && type != kFloat16) || raw.data == nullptr) return;
+  const std::size_t width = type == kFloat ? 4 : 2;
+  std::size_t count = 1;
+  for (int64_t side : constant.dims) {
+    if (side < 0 || static_cast<uint64_t>(side) > raw.size) throw damaged("a side of a constant");
+    count *= static_cast<std::size_t>(side);
+    if (count > raw.size) break;
+  }
+  if (count * width != raw.size) throw damaged("a constant of another size than its shape");
+  constant.values = floats(raw, type == kFloat16);
+  const std::string ending = ".fp16";
+  if (name.size() > ending.size() &&
+      name.compare(name.size() - ending.size(), ending.size(), ending) == 0) {
+    name.resize(name.size() - ending.size());
+  }
+  constants[name] = std::move(constant);
+}
+
+}  // namespace
+
+std::map<std::string, Constant> read_constants(const uint8_t* bytes, std::size_t size) {
+  std::map<std::string, Constant> constants;
+  Message model(bytes, size);
+  Field field, inner;
+  while (model.next(field)) {
+    if (field.number != kModelGraph || field.data == nullptr) continue;
+    Message graph(field.data, field.size);
+    while (graph.next(inner)) {
+      if (inner.number == kGraphInitializer && inner.data) read_tensor(inner, constants);
+    }
+  }
+  return constants;
+}
+
+}  // namespace refinestyle::native

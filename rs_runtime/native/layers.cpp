@@ -1,0 +1,239 @@
+#include "layers.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace refinestyle::native {
+namespace {
+
+constexpr float kActivationGain = 1.41421356f;  // leaky ReLU passes on its positive factors
+constexpr float kBlurGain = 1.0f / 16;          // of the taps (1, 3, 3, 1) of both axes, gain 4
+constexpr int kTaps = 9;
+// Bytes of kernels that may stay in a core's cache beside a block of tiles.
+constexpr long kResidentBytes = 2621440;
+// The smallest input of a layer that has enough tiles to make up for the weights of Winograd's
+// points, of which there are four times as many.
+constexpr int kWinogradFrom = 32;
+
+std::string text(const std::vector<int64_t>& dims) {
+  std::string list;
+  for (int64_t side : dims) list += (list.empty() ? "" : ", ") + std::to_string(side);
+  return "[" + list + "]";
+}
+
+class Source {
+ public:
+  explicit Source(std::map<std::string, Constant> constants) : constants_(std::move(constants)) {}
+
+  bool has(const std::string& name) const { return constants_.count(name) != 0; }
+
+  const Constant& take(const std::string& name) const {
+    const auto found = constants_.find(name);
+    if (found == constants_.end()) {
+      throw BadGraph{"the graph has no constant '" + name + "'", "",
+                     "a synthesis graph of this version of rs-export"};
+    }
+    return found->second;
+  }
+
+  const Constant& take(const std::string& name, const std::vector<int64_t>& dims) const {
+    const Constant& constant = take(name);
+    if (constant.dims != dims) {
+      throw BadGraph{"the constant '" + name + "' has another shape", text(constant.dims),
+                     text(dims)};
+    }
+    return constant;
+  }
+
+ private:
+  std::map<std::string, Constant> constants_;
+};
+
+Floats copy(const std::vector<float>& values, int room, float factor = 1) {
+  Floats copied = make_floats(room);
+  for (std::size_t i = 0; i < values.size(); ++i) copied[i] = factor * values[i];
+  return copied;
+}
+
+// [out][in] -> [panels][in_padded][panel].
+Floats in_panels(const std::vector<float>& values, int out, int in, int panels, int in_padded,
+                 int panel) {
+  Floats packed = make_floats(static_cast<std::size_t>(panels) * in_padded * panel);
+  for (int o = 0; o < out; ++o) {
+    float* to = packed.get() + static_cast<long>(o / panel) * in_padded * panel + o % panel;
+    for (int i = 0; i < in; ++i) to[static_cast<long>(i) * panel] = values[static_cast<long>(o) * in + i];
+  }
+  return packed;
+}
+
+Affine affine(const Source& source, const std::string& name, int channels, int room, int w_dim,
+              int panel) {
+  Affine built;
+  built.panels = room / panel;
+  const Constant& weight = source.take(name + ".weight", {channels, w_dim});
+  built.weight = in_panels(weight.values, channels, w_dim, built.panels, w_dim, panel);
+  built.bias = copy(source.take(name + ".bias", {channels}).values, room);
+  return built;
+}
+
+// The taps of a kernel for output o and input i, whatever the order that the file has them in.
+struct Taps {
+  const float* values;
+  long in, out;
+  bool turned;  // [in][out][3][3]
+
+  const float* at(long o, long i) const {
+    return values + (turned ? i * out + o : o * in + i) * kTaps;
+  }
+};
+
+void set_weights(Conv& conv, const Taps& taps, int panel) {
+  const AlgorithmShape shape = shape_of(conv.algorithm);
+  const double(*points)[3] = weights_of(conv.algorithm);
+  const int distinct = shape.distinct;
+  const long a_panel = static_cast<long>(conv.in_padded) * panel;
+  const long panels = conv.out_padded / panel, a_point = panels * a_panel;
+  conv.weights = make_floats(distinct * distinct * a_point);
+  conv.tap_squares = make_floats(a_point);
+  conv.tap_sums = make_floats(a_point);
+  for (int o = 0; o < conv.out; ++o) {
+    for (int i = 0; i < conv.in; ++i) {
+      const float* tap = taps.at(o, i);
+      const long at = o / panel * a_panel + static_cast<long>(i) * panel + o % panel;
+      double sum = 0, squares = 0, rows[6][3];
+      for (int t = 0; t < kTaps; ++t) {
+        sum += tap[t];
+        squares += static_cast<double>(tap[t]) * tap[t];
+      }
+      conv.tap_sums[at] = static_cast<float>(sum);
+      conv.tap_squares[at] = static_cast<float>(squares);
+      for (int p = 0; p < distinct; ++p) {
+        for (int x = 0; x < 3; ++x) {
+          rows[p][x] = points[p][0] * tap[x] + points[p][1] * tap[3 + x] + points[p][2] * tap[6 + x];
+        }
+      }
+      for (int p = 0; p < distinct; ++p) {
+        for (int q = 0; q < distinct; ++q) {
+          const double value =
+              rows[p][0] * points[q][0] + rows[p][1] * points[q][1] + rows[p][2] * points[q][2];
+          conv.weights[(p * distinct + q) * a_point + at] = static_cast<float>(value);
+        }
+      }
+    }
+  }
+}
+
+Conv conv(const Source& source, const std::string& name, int up, int size, int w_dim, int panel) {
+  Conv built;
+  built.name = name;
+  built.up = up;
+  built.size = size;
+  const Constant& weight = source.take(name + ".weight");
+  const auto& dims = weight.dims;
+  if (dims.size() != 4 || dims[2] != 3 || dims[3] != 3 || dims[0] < 1 || dims[1] < 1) {
+    throw BadGraph{"the constant '" + name + ".weight' has another shape", text(dims),
+                   "[channels, channels, 3, 3]"};
+  }
+  built.out = static_cast<int>(dims[up == 2]);
+  built.in = static_cast<int>(dims[up != 2]);
+  built.out_padded = padded(built.out);
+  built.in_padded = padded(built.in);
+  const bool large = size >= kWinogradFrom;
+  built.algorithm = up == 2 ? (large ? Algorithm::kUpWinograd : Algorithm::kUpDirect)
+                            : (large ? Algorithm::kKeepWinograd : Algorithm::kKeepDirect);
+  built.gain = kActivationGain * (up == 2 ? kBlurGain : 1);
+  const int distinct = shape_of(built.algorithm).distinct;
+  built.resident = static_cast<long>(distinct * distinct) * built.in_padded * built.out_padded * 4 <=
+                   kResidentBytes;
+  set_weights(built, {weight.values.data(), built.in, built.out, up == 2}, panel);
+  built.affine = affine(source, name + ".affine", built.in, built.in_padded, w_dim, panel);
+  const int side = up * size;
+  built.noise = copy(source.take(name + ".noise", {side, side}).values, side * side, kActivationGain);
+  built.bias = copy(source.take(name + ".bias", {built.out, 1, 1}).values, built.out_padded,
+                    kActivationGain);
+  return built;
+}
+
+ToRgb torgb(const Source& source, const std::string& name, int size, int in, int w_dim, int panel) {
+  ToRgb built;
+  built.size = size;
+  built.in = in;
+  built.in_padded = padded(in);
+  const Constant& weight = source.take(name + ".weight", {3, in, 1, 1});
+  built.weight = make_floats(3L * built.in_padded);
+  for (int colour = 0; colour < 3; ++colour) {
+    std::copy_n(weight.values.begin() + static_cast<long>(colour) * in, in,
+                built.weight.get() + static_cast<long>(colour) * built.in_padded);
+  }
+  built.bias = copy(source.take(name + ".bias", {3, 1, 1}).values, 3);
+  built.affine = affine(source, name + ".affine", in, built.in_padded, w_dim, panel);
+  return built;
+}
+
+// Where each layer finds its latent and its slices of the packed tokens: layer-table order.
+void set_offsets(Layers& layers) {
+  for (std::size_t n = 0; n < layers.convs.size(); ++n) {
+    Conv& conv = layers.convs[n];
+    conv.P_offset = layers.sum_out;
+    conv.Q_offset = conv.affine.offset = layers.sum_in;
+    conv.affine.w_index = static_cast<long>(n);
+    layers.sum_out += conv.out;
+    layers.sum_in += conv.in;
+  }
+  layers.style_channels = layers.sum_in;
+  for (std::size_t block = 0; block < layers.torgbs.size(); ++block) {
+    ToRgb& torgb = layers.torgbs[block];
+    torgb.affine.w_index = static_cast<long>(2 * block + 1);
+    torgb.affine.offset = layers.style_channels;
+    layers.style_channels += torgb.in;
+  }
+  layers.num_ws = static_cast<int>(layers.convs.size()) + 1;
+}
+
+void require_chain(const Layers& layers, int start) {
+  int channels = start;
+  for (const Conv& conv : layers.convs) {
+    if (conv.in != channels) {
+      throw BadGraph{"the layer '" + conv.name + "' reads another number of channels",
+                     std::to_string(conv.in), std::to_string(channels)};
+    }
+    channels = conv.out;
+  }
+}
+
+}  // namespace
+
+Layers build_layers(std::map<std::string, Constant> constants, int panel) {
+  const Source source(std::move(constants));
+  Layers layers;
+  const Constant& start = source.take("const");
+  const auto& first = source.take("b4.conv1.affine.weight").dims;
+  if (start.dims.size() != 3 || start.dims[1] != 4 || start.dims[2] != 4 || first.size() != 2) {
+    throw BadGraph{"the constant 'const' has another shape", text(start.dims), "[channels, 4, 4]"};
+  }
+  layers.w_dim = static_cast<int>(first[1]);
+  if (layers.w_dim % 4 != 0) {
+    throw BadGraph{"latents of this size are not supported", std::to_string(layers.w_dim),
+                   "a multiple of 4"};
+  }
+  for (int size = 4; source.has("b" + std::to_string(size) + ".conv1.weight"); size *= 2) {
+    const std::string block = "b" + std::to_string(size);
+    if (size > 4) {
+      layers.convs.push_back(conv(source, block + ".conv0", 2, size / 2, layers.w_dim, panel));
+    }
+    layers.convs.push_back(conv(source, block + ".conv1", 1, size, layers.w_dim, panel));
+    const int channels = layers.convs.back().out;
+    layers.torgbs.push_back(torgb(source, block + ".torgb", size, channels, layers.w_dim, panel));
+    layers.size = size;
+  }
+  const int channels = static_cast<int>(start.dims[0]), room = padded(channels);
+  require_chain(layers, channels);
+  layers.start = make_floats(16L * room);
+  for (int pixel = 0; pixel < 16; ++pixel) {
+    for (int c = 0; c < channels; ++c) layers.start[pixel * room + c] = start.values[c * 16 + pixel];
+  }
+  set_offsets(layers);
+  return layers;
+}
+
+}  // namespace refinestyle::native

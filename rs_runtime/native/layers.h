@@ -1,0 +1,60 @@
+// The layers of a synthesis network, their weights as the inner loops read them.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "constants.h"
+#include "kernels.h"
+#include "memory.h"
+
+namespace refinestyle::native {
+
+// A linear layer from a latent [w_dim] to styles, in panels.
+struct Affine {
+  Floats weight, bias;  // [panels][w_dim][panel], [panels][panel]
+  int panels = 0;
+  long w_index = 0;     // which of the latents it reads
+  long offset = 0;      // of its styles among the token sets' style offsets
+};
+
+// A refined convolution with noise, bias and activation.
+struct Conv {
+  std::string name;
+  int up = 1;
+  int size = 0;             // of its input
+  int in = 0, out = 0;      // channels
+  int in_padded = 0, out_padded = 0;
+  long P_offset = 0, Q_offset = 0;  // in the packed tokens, the second for modulation, too
+  Algorithm algorithm{};
+  bool resident = false;    // its kernels fit into a core's cache
+  float gain = 0;           // of all that follows the convolution, goes into the demodulation
+  Affine affine;
+  Floats weights;           // [distinct^2][panels][in_padded][panel]
+  Floats tap_squares, tap_sums;  // [panels][in_padded][panel]
+  Floats noise, bias;       // [2 size or size][same], [out_padded]; times the activation's gain
+};
+
+struct ToRgb {
+  int size = 0, in = 0, in_padded = 0;
+  Affine affine;
+  Floats weight, bias;  // [3][in_padded], [3]
+};
+
+struct Layers {
+  int size = 0;         // of the picture
+  int w_dim = 0, num_ws = 0;
+  long sum_out = 0, sum_in = 0, style_channels = 0;  // of packed tokens; toRGB counts in the last
+  Floats start;         // [4][4][C], the input of the first layer
+  std::vector<Conv> convs;     // in order; after each even one a toRGB follows
+  std::vector<ToRgb> torgbs;
+};
+
+inline int padded(int channels) { return (channels + kChannels - 1) / kChannels * kChannels; }
+
+// Takes the constants by their names, as rs_export's `name_constants` gives them.
+//
+// Throws BadGraph where one is missing or of another shape.
+Layers build_layers(std::map<std::string, Constant> constants, int panel);
+
+}  // namespace refinestyle::native

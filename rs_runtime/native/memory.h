@@ -1,0 +1,19 @@
+// Large arrays of floats for vectors to read.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+
+namespace refinestyle::native {
+
+struct Unmap {
+  void operator()(float* data) const;
+};
+
+// Zeros, aligned to a cache line, on large pages where the system has them.
+using Floats = std::unique_ptr<float[], Unmap>;
+
+// Throws std::bad_alloc.
+Floats make_floats(std::size_t count);
+
+}  // namespace refinestyle::native

@@ -1,0 +1,60 @@
+/* The synthesis network as a C function: what rs_runtime's provider "native" calls.
+ *
+ *     rs_native *network = rs_native_open(bytes, size, threads, NULL, error, sizeof error);
+ *     rs_native_run(network, w_plus, P, Q, style_offset, modulation, rank, image_float, image);
+ *     rs_native_close(network);
+ *
+ * Not a stable interface: the library and its callers are of one release.
+ */
+#ifndef REFINESTYLE_NATIVE_H
+#define REFINESTYLE_NATIVE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(_WIN32)
+#define RS_NATIVE_API __declspec(dllexport)
+#else
+#define RS_NATIVE_API __attribute__((visibility("default")))
+#endif
+
+typedef struct rs_native rs_native;
+
+enum { RS_NATIVE_OK = 0, RS_NATIVE_STOPPED = 1, RS_NATIVE_MEMORY = 2 };
+
+typedef struct {
+  int32_t size, num_ws, w_dim;                /* picture [size][size], w_plus [num_ws][w_dim] */
+  int64_t sum_out, sum_in, style_channels;    /* of P, of Q and modulation, of style_offset */
+} rs_native_shape;
+
+/* Reads a synthesis graph of rs_export (flat ONNX) and readies it. threads: of one run.
+ * instructions: "avx512", "avx2", "baseline", or null for the fastest that there is.
+ * Null on failure, with a line in `error`: "what|found|expected", or "memory". */
+RS_NATIVE_API rs_native *rs_native_open(const uint8_t *bytes, size_t size, int32_t threads,
+                                        const char *instructions, char *error, size_t error_size);
+
+RS_NATIVE_API void rs_native_close(rs_native *network);
+
+RS_NATIVE_API rs_native_shape rs_native_describe(const rs_native *network);
+
+/* Draws one picture: P [rank][sum_out], Q [rank][sum_in], rank >= 1; image_float [3][size][size],
+ * image [size][size][3]. Safe from several threads, which wait for each other. */
+RS_NATIVE_API int32_t rs_native_run(rs_native *network, const float *w_plus, const float *P,
+                                    const float *Q, const float *style_offset,
+                                    const float *modulation, int32_t rank, float *image_float,
+                                    uint8_t *image);
+
+/* Lets the run that is under way return RS_NATIVE_STOPPED soon. */
+RS_NATIVE_API void rs_native_stop(rs_native *network);
+
+/* The fastest instruction set of this machine's: "avx512", "avx2" or "baseline". */
+RS_NATIVE_API const char *rs_native_instructions(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,453 @@
+#include "synthesis.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace refinestyle::native {
+namespace {
+
+// Of the values of one block of tiles, which stay in a core's cache.
+constexpr long kBlockBytes = 500000;
+// Of the transformed values of a chunk of tiles, where the weights come by once a chunk.
+constexpr long kChunkBytes = 20000000;
+constexpr int kRowsOfBlur = 4, kRowsOfStep = 16;  // that a thread takes at once
+constexpr int kBlocksOfThread = 8;  // in a band: so that threads end at about the same time
+constexpr int kBorder = 1, kBorderAfter = 4;  // zeros around a map that a tile may read
+
+int ceil_div(long a, long b) { return static_cast<int>((a + b - 1) / b); }
+
+long power_of_two(long least) {
+  long power = 1;
+  while (power < least) power *= 2;
+  return power;
+}
+
+int points_of(const Conv& conv) {
+  const int points = shape_of(conv.algorithm).points;
+  return points * points;
+}
+
+int distinct_of(const Conv& conv) {
+  const int distinct = shape_of(conv.algorithm).distinct;
+  return distinct * distinct;
+}
+
+// A block's tiles, whole groups.
+int block_tiles(const Conv& conv) {
+  const long group = 4L * points_of(conv) * kGroup * (conv.in_padded + conv.out_padded);
+  return kGroup * static_cast<int>(std::max(1L, kBlockBytes / group));
+}
+
+int chunk_tiles(const Conv& conv) {
+  const long group = 4L * points_of(conv) * kGroup * conv.in_padded;
+  return kGroup * static_cast<int>(std::max(1L, kChunkBytes / group));
+}
+
+// Tiles along one side. An up layer's output has a row and a column more before the blur.
+int side_tiles(const Conv& conv) {
+  return conv.size / shape_of(conv.algorithm).step + (conv.up == 2 ? 1 : 0);
+}
+
+// Rows of tiles of an up layer that are computed before the blur follows.
+int band_rows(const Conv& conv, int threads) {
+  const int side = side_tiles(conv);
+  const int rows = conv.resident ? ceil_div(kBlocksOfThread * threads * block_tiles(conv), side)
+                                 : chunk_tiles(conv) / side;
+  return std::clamp(rows, 1, side);
+}
+
+std::size_t floats_of(const Map& map) { return static_cast<std::size_t>(map.row) * (map.mask + 1); }
+
+// What an up layer writes before the blur: the rows of a band and those that the blur reads again.
+Map unblurred_map(const Conv& conv, int threads, float* data) {
+  const AlgorithmShape shape = shape_of(conv.algorithm);
+  const long slots = power_of_two(static_cast<long>(shape.out) * band_rows(conv, threads) + 4);
+  const long row = (static_cast<long>(shape.out) * side_tiles(conv) + 1) * conv.out_padded;
+  return {data, row, conv.out_padded, slots - 1};
+}
+
+long map_row(int size, int channels) {
+  return static_cast<long>(size + kBorder + kBorderAfter) * channels;
+}
+
+std::size_t map_floats(int size, int channels) {
+  return static_cast<std::size_t>(map_row(size, channels)) * (size + kBorder + kBorderAfter);
+}
+
+// What an up layer writes, if the layer behind it follows band by band.
+Map ring_map(const Conv& conv, int threads, float* data) {
+  const int out = shape_of(conv.algorithm).out;
+  const long slots = power_of_two(static_cast<long>(out) * band_rows(conv, threads) + 8);
+  return {data, map_row(2 * conv.size, conv.out_padded), conv.out_padded, slots - 1};
+}
+
+// Whether the layers of a block pass their maps on band by band, which stays in the cache.
+bool fused(const Conv& up, const Conv& keep) { return up.resident && keep.resident; }
+
+void clear_slot(const Map& map, long slot) {
+  std::memset(map.data + slot * map.row, 0, map.row * sizeof(float));
+}
+
+// Zeros left and right of a map's pixels, and above them.
+void clear_sides(const Map& map, int size, long slots) {
+  clear_slot(map, 0);
+  const long after = static_cast<long>(size + kBorder) * map.pixel;
+  for (long slot = 0; slot < slots; ++slot) {
+    float* line = map.data + slot * map.row;
+    std::memset(line, 0, map.pixel * sizeof(float));
+    std::memset(line + after, 0, (map.row - after) * sizeof(float));
+  }
+}
+
+// A whole map in a buffer, with zeros around it.
+Map whole_map(float* buffer, int size, int channels) {
+  const Map map{buffer, map_row(size, channels), channels, -1};
+  clear_sides(map, size, size + kBorder);
+  for (int r = size; r < size + kBorderAfter; ++r) clear_slot(map, r + kBorder);
+  return map;
+}
+
+// Calls use(point) for the points that have a weight.
+template <class Use>
+void points_with(const AlgorithmShape& shape, int weight, const Use& use) {
+  const int row = weight / shape.distinct, column = weight % shape.distinct;
+  const int last = shape.distinct - 1;
+  const int rows = row == last ? shape.points - last : 1;
+  const int columns = column == last ? shape.points - last : 1;
+  for (int p = row; p < row + rows; ++p) {
+    for (int q = column; q < column + columns; ++q) use(p * shape.points + q);
+  }
+}
+
+// What a kernel of ones is at a weight point.
+float box_at(Algorithm algorithm, int weight) {
+  const int distinct = shape_of(algorithm).distinct;
+  const double(*points)[3] = weights_of(algorithm);
+  const auto sum = [&](int p) { return points[p][0] + points[p][1] + points[p][2]; };
+  return static_cast<float>(sum(weight / distinct) * sum(weight % distinct));
+}
+
+// Rows [rank][channels] of packed tokens, as the inner loops read them: whole panels.
+const float* with_padding(const float* values, long row, int rank, int channels, int room,
+                          Floats& buffer, std::size_t& size, long& row_made) {
+  row_made = row;
+  if (channels == room) return values;
+  const std::size_t needed = static_cast<std::size_t>(rank) * room;
+  if (needed > size) {
+    buffer = make_floats(needed);
+    size = needed;
+  }
+  for (int l = 0; l < rank; ++l) {
+    float* line = buffer.get() + static_cast<long>(l) * room;
+    std::copy_n(values + l * row, channels, line);
+    std::fill(line + channels, line + room, 0.0f);
+  }
+  row_made = room;
+  return buffer.get();
+}
+
+}  // namespace
+
+Synthesis::Synthesis(Layers layers, const Kernels& kernels, int threads)
+    : layers_(std::move(layers)), kernels_(kernels), pool_(threads), scratch_(threads) {
+  reserve();
+}
+
+void Synthesis::reserve() {
+  const int threads = pool_.threads();
+  std::size_t change[2] = {}, d[2] = {}, kernels[2] = {}, V = 0, M = 0, own_V = 0, own_M = 0;
+  std::size_t unblurred = 0, ring = 0, maps = map_floats(4, layers_.convs[0].in_padded);
+  const auto grow = [](std::size_t& room, std::size_t needed) { room = std::max(room, needed); };
+  for (std::size_t n = 0; n < layers_.convs.size(); ++n) {
+    const Conv& conv = layers_.convs[n];
+    styles_.push_back({make_floats(conv.in_padded), make_floats(conv.in_padded),
+                       make_floats(conv.in_padded)});
+    const std::size_t weights = static_cast<std::size_t>(conv.in_padded) * conv.out_padded;
+    const std::size_t points = points_of(conv);
+    const bool is_up = conv.up == 2;
+    grow(change[is_up], weights);
+    grow(d[is_up], conv.out_padded);
+    if (is_up) grow(unblurred, floats_of(unblurred_map(conv, threads, nullptr)));
+    if (is_up && fused(conv, layers_.convs[n + 1])) {
+      grow(ring, floats_of(ring_map(conv, threads, nullptr)));
+    } else if (n + 1 < layers_.convs.size()) {
+      grow(maps, map_floats(conv.up * conv.size, conv.out_padded));
+    }
+    if (conv.resident) {
+      grow(kernels[is_up], distinct_of(conv) * weights);
+      grow(own_V, points * block_tiles(conv) * conv.in_padded);
+      grow(own_M, points * block_tiles(conv) * conv.out_padded);
+    } else {
+      // An up layer's band is a row of tiles at least.
+      const std::size_t tiles = std::max(chunk_tiles(conv), side_tiles(conv) + kGroup);
+      grow(V, points * tiles * conv.in_padded);
+      grow(M, points * tiles * conv.out_padded);
+      grow(own_V, static_cast<std::size_t>(conv.in_padded) * kernels_.panel);  // a panel of kernels
+    }
+  }
+  for (const ToRgb& torgb : layers_.torgbs) {
+    torgb_weights_.push_back(make_floats(3L * torgb.in_padded));
+  }
+  for (int i = 0; i < 2; ++i) {
+    refined_[i] = {make_floats(change[i]), make_floats(d[i]), make_floats(kernels[i])};
+  }
+  V_ = make_floats(V);
+  M_ = make_floats(M);
+  unblurred_ = make_floats(unblurred);
+  ring_ = make_floats(ring);
+  for (Scratch& own : scratch_) own = {make_floats(own_V), make_floats(own_M)};
+  for (Floats& map : maps_) map = make_floats(maps);
+  for (Floats& picture : pictures_) picture = make_floats(3L * layers_.size * layers_.size / 4);
+}
+
+bool Synthesis::run(const Inputs& inputs, float* image_float, uint8_t* image) {
+  const std::lock_guard<std::mutex> lock(running_);
+  stopping_ = false;
+  set_styles(inputs);
+  map_ = 0;
+  const Map start = whole_map(maps_[map_].get(), 4, layers_.convs[0].in_padded);
+  for (int r = 0; r < 4; ++r) {
+    std::copy_n(layers_.start.get() + 4L * r * start.pixel, 4 * start.pixel, start.at(r, 0));
+  }
+  const float* picture = nullptr;
+  const int blocks = static_cast<int>(layers_.torgbs.size());
+  for (int block = 0; block < blocks; ++block) {
+    if (stopping_) return false;
+    float* larger = block + 1 == blocks ? image_float : pictures_[block % 2].get();
+    draw_block(block, inputs, picture, larger);
+    picture = larger;
+  }
+  pool_.each(ceil_div(layers_.size, kRowsOfStep), [&](int i, int) {
+    const int row = i * kRowsOfStep;
+    kernels_.to_bytes(image_float, layers_.size, row, std::min(row + kRowsOfStep, layers_.size),
+                      image);
+  });
+  return true;
+}
+
+// Runs the layers of a block on the map at hand, and adds to the picture.
+void Synthesis::draw_block(int block, const Inputs& inputs, const float* picture, float* larger) {
+  const Conv& last = layers_.convs[2 * block];
+  const ToRgb& torgb = layers_.torgbs[block];
+  const int side = side_tiles(last), size = last.size;
+  const Rgb rgb{torgb_weights_[block].get(), torgb.in_padded, larger, size,
+                static_cast<long>(size) * size};
+  enlarge(picture, torgb, larger);
+  refine(last, inputs);
+  const Conv* up_conv = block > 0 ? &last - 1 : nullptr;
+  const bool by_band = up_conv && fused(*up_conv, last);
+  const Conv& first = up_conv ? *up_conv : last;
+  const Map x{maps_[map_].get(), map_row(first.size, first.in_padded), first.in_padded, -1};
+  // The layers of a block write to the other buffer in turn; a ring lies apart from both.
+  const int other = 1 - map_;
+  if (!up_conv || by_band) map_ = other;
+  // The last map is read by its toRGB layer alone, which is done along with it.
+  const bool needed = block + 1 < static_cast<int>(layers_.torgbs.size());
+  const auto result = [&] { return whole_map(maps_[map_].get(), size, last.out_padded); };
+  if (!up_conv) {
+    const Map y = result();
+    return keep(last, x, needed ? &y : nullptr, rgb, 0, side);
+  }
+  refine(*up_conv, inputs);
+  Map y{}, between = by_band ? ring_map(*up_conv, pool_.threads(), ring_.get())
+                             : whole_map(maps_[other].get(), size, last.in_padded);
+  if (by_band) clear_sides(between, size, between.mask + 1);
+  if (by_band && needed) y = result();
+  int done = 0;
+  up(*up_conv, x, between, [&](int rows) {
+    const bool all = rows == size;
+    if (!by_band && !all) return;
+    if (by_band && all) clear_slot(between, (size + kBorder) & between.mask);
+    if (!by_band && needed) y = result();  // over x, which nobody reads any more
+    // A tile reads one row below its own.
+    const int end = all ? side : (rows - 1) / shape_of(last.algorithm).step;
+    keep(last, between, needed ? &y : nullptr, rgb, done, end);
+    done = end;
+  });
+}
+
+void Synthesis::set_styles(const Inputs& inputs) {
+  const int convs = static_cast<int>(layers_.convs.size());
+  const auto style = [&](const Affine& affine, int channels, float* styles) {
+    kernels_.affine(inputs.w_plus + affine.w_index * layers_.w_dim, affine.weight.get(),
+                    affine.bias.get(), layers_.w_dim, affine.panels, styles);
+    for (int c = 0; c < channels; ++c) styles[c] += inputs.style_offset[affine.offset + c];
+  };
+  pool_.each(convs + static_cast<int>(layers_.torgbs.size()), [&](int i, int) {
+    if (i < convs) {
+      const Conv& conv = layers_.convs[i];
+      Styles& own = styles_[i];
+      style(conv.affine, conv.in, own.style.get());
+      for (int c = 0; c < conv.in; ++c) {
+        own.modulation[c] = inputs.modulation[conv.Q_offset + c];
+        own.gain[c] = own.style[c] * own.modulation[c];
+      }
+      return;
+    }
+    const ToRgb& torgb = layers_.torgbs[i - convs];
+    float* weight = torgb_weights_[i - convs].get();
+    Floats styles = make_floats(torgb.in_padded);
+    style(torgb.affine, torgb.in, styles.get());
+    for (long at = 0; at < 3L * torgb.in_padded; ++at) {
+      weight[at] = torgb.weight[at] * styles[at % torgb.in_padded];
+    }
+  });
+}
+
+// Sets change_ and d_, and of kernels that stay in the cache all points of them.
+void Synthesis::refine(const Conv& conv, const Inputs& inputs) {
+  const Styles& own = styles_[&conv - layers_.convs.data()];
+  Refined& made = refined_[conv.up == 2];
+  const int panel = kernels_.panel, panels = conv.out_padded / panel;
+  const long a_panel = static_cast<long>(conv.in_padded) * panel;
+  long ld_P, ld_Q;
+  const float* P = with_padding(inputs.P + conv.P_offset, layers_.sum_out, inputs.rank, conv.out,
+                                conv.out_padded, P_, P_room_, ld_P);
+  const float* Q = with_padding(inputs.Q + conv.Q_offset, layers_.sum_in, inputs.rank, conv.in,
+                                conv.in_padded, Q_, Q_room_, ld_Q);
+  pool_.each(panels, [&](int n, int) {
+    float* change = made.change.get() + n * a_panel;
+    float* d = made.d.get() + n * panel;
+    kernels_.residual({P + n * panel, Q, ld_P, ld_Q, inputs.rank, conv.in_padded, own.style.get(),
+                       own.modulation.get(), conv.tap_squares.get() + n * a_panel,
+                       conv.tap_sums.get() + n * a_panel, conv.gain},
+                      change, d);
+    if (!conv.resident) return;
+    for (int weight = 0; weight < distinct_of(conv); ++weight) {
+      const long at = (static_cast<long>(weight) * panels + n) * a_panel;
+      kernels_.materialise(conv.weights.get() + at, change, own.gain.get(), d,
+                           box_at(conv.algorithm, weight), conv.in_padded,
+                           made.kernels.get() + at);
+    }
+  });
+}
+
+// One panel of the products of all points that have a weight.
+void Synthesis::multiply(const Conv& conv, int weight, int panel, const float* kernel,
+                         const float* V, float* M, const Tiles& tiles) {
+  const int blocks = conv.in_padded / kBlock, out_blocks = conv.out_padded / kBlock;
+  const long room = static_cast<long>(tiles.groups) * kGroup;
+  points_with(shape_of(conv.algorithm), weight, [&](int point) {
+    kernels_.multiply(kernel, blocks, V + point * room * conv.in_padded, tiles.count,
+                      M + point * room * conv.out_padded, out_blocks, panel);
+  });
+}
+
+// Transforms tiles, multiplies, and calls `inverse` for blocks of them, in any thread.
+void Synthesis::products(const Conv& conv, const Map& x, int first, int count,
+                         const Inverse& inverse) {
+  if (conv.resident) {
+    products_by_block(conv, x, first, count, inverse);
+  } else {
+    products_by_panel(conv, x, first, count, inverse);
+  }
+}
+
+// The kernels stay, the tiles come by: each thread takes blocks of tiles through all steps.
+void Synthesis::products_by_block(const Conv& conv, const Map& x, int first, int count,
+                                  const Inverse& inverse) {
+  const int step = block_tiles(conv), panels = conv.out_padded / kernels_.panel;
+  const long a_panel = static_cast<long>(conv.in_padded) * kernels_.panel;
+  const Refined& made = refined_[conv.up == 2];
+  pool_.each(ceil_div(count, step), [&](int i, int thread) {
+    float *V = scratch_[thread].V.get(), *M = scratch_[thread].M.get();
+    const Tiles tiles{first + i * step, std::min(step, count - i * step), side_tiles(conv),
+                      step / kGroup};
+    kernels_.forward(conv.algorithm, x, tiles, conv.in_padded / kBlock, V);
+    for (int weight = 0; weight < distinct_of(conv); ++weight) {
+      for (int n = 0; n < panels; ++n) {
+        const long at = (static_cast<long>(weight) * panels + n) * a_panel;
+        multiply(conv, weight, n, made.kernels.get() + at, V, M, tiles);
+      }
+    }
+    inverse(M, tiles);
+  });
+}
+
+// The tiles stay, the kernels come by: each thread makes a panel of them and uses it at once.
+void Synthesis::products_by_panel(const Conv& conv, const Map& x, int first, int count,
+                                  const Inverse& inverse) {
+  const Styles& own = styles_[&conv - layers_.convs.data()];
+  Refined& made = refined_[conv.up == 2];
+  const int panel = kernels_.panel, panels = conv.out_padded / panel;
+  const long a_panel = static_cast<long>(conv.in_padded) * panel;
+  const Tiles all{first, count, side_tiles(conv), ceil_div(count, kGroup)};
+  const auto group = [&](int i) {
+    return Tiles{first + i * kGroup, std::min(kGroup, count - i * kGroup), all.per_row, all.groups};
+  };
+  pool_.each(all.groups, [&](int i, int) {
+    kernels_.forward(conv.algorithm, x, group(i), conv.in_padded / kBlock,
+                     V_.get() + static_cast<long>(i) * kGroup * conv.in_padded);
+  });
+  pool_.each(distinct_of(conv) * panels, [&](int i, int thread) {
+    const int weight = i / panels, n = i % panels;
+    float* kernel = scratch_[thread].V.get();
+    kernels_.materialise(conv.weights.get() + i * a_panel, made.change.get() + n * a_panel,
+                         own.gain.get(), made.d.get() + n * panel, box_at(conv.algorithm, weight),
+                         conv.in_padded, kernel);
+    multiply(conv, weight, n, kernel, V_.get(), M_.get(), all);
+  });
+  pool_.each(all.groups, [&](int i, int) {
+    inverse(M_.get() + static_cast<long>(i) * kGroup * conv.out_padded, group(i));
+  });
+}
+
+// Rows [row, row_end) of tiles of a size-keeping layer.
+void Synthesis::keep(const Conv& conv, const Map& x, const Map* y, const Rgb& rgb, int row,
+                     int row_end) {
+  const Epilogue epilogue{conv.bias.get(), conv.noise.get(), conv.size};
+  const int side = side_tiles(conv), end = row_end * side;
+  const int step = conv.resident ? end : chunk_tiles(conv);
+  for (int first = row * side; first < end; first += step) {
+    products(conv, x, first, std::min(step, end - first), [&](const float* M, const Tiles& tiles) {
+      kernels_.inverse_keep(conv.algorithm, M, conv.out_padded / kBlock, tiles, epilogue, y, rgb);
+    });
+  }
+}
+
+// An up layer, band by band; `ready` is told after each how many rows of y are done.
+void Synthesis::up(const Conv& conv, const Map& x, const Map& y,
+                   const std::function<void(int)>& ready) {
+  const Epilogue epilogue{conv.bias.get(), conv.noise.get(), 2L * conv.size};
+  const Map unblurred = unblurred_map(conv, pool_.threads(), unblurred_.get());
+  clear_slot(unblurred, 0);
+  for (long slot = 0; slot <= unblurred.mask; ++slot) {
+    std::memset(unblurred.data + slot * unblurred.row, 0, unblurred.pixel * sizeof(float));
+  }
+  const int out = shape_of(conv.algorithm).out, side = side_tiles(conv), size = 2 * conv.size;
+  const int band = band_rows(conv, pool_.threads());
+  int done = 0;
+  for (int row = 0; row < side; row += band) {
+    const int row_end = std::min(row + band, side);
+    products(conv, x, row * side, (row_end - row) * side, [&](const float* M, const Tiles& tiles) {
+      kernels_.inverse_up(conv.algorithm, M, conv.out_padded / kBlock, tiles, unblurred);
+    });
+    // A blurred row reads two rows below its own.
+    const int end = std::min(out * row_end - 2, size);
+    pool_.each(ceil_div(end - done, kRowsOfBlur), [&](int i, int) {
+      const int from = done + i * kRowsOfBlur;
+      kernels_.blur(unblurred, epilogue, y, from, std::min(from + kRowsOfBlur, end), size);
+    });
+    done = end;
+    ready(done);
+  }
+}
+
+// The picture of the block before at twice its size, or nothing, and the bias.
+void Synthesis::enlarge(const float* picture, const ToRgb& torgb, float* larger) {
+  const int size = torgb.size;
+  if (picture == nullptr) {
+    for (int colour = 0; colour < 3; ++colour) {
+      std::fill_n(larger + static_cast<long>(colour) * size * size, size * size,
+                  torgb.bias[colour]);
+    }
+    return;
+  }
+  pool_.each(ceil_div(size, kRowsOfStep), [&](int i, int) {
+    const int row = i * kRowsOfStep;
+    kernels_.upsample(picture, size / 2, torgb.bias.get(), row, std::min(row + kRowsOfStep, size),
+                      larger);
+  });
+}
+
+}  // namespace refinestyle::native

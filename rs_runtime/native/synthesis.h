@@ -1,0 +1,84 @@
+// The synthesis network on this machine's CPU: w_plus and packed tokens of one picture -> picture.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <vector>
+
+#include "layers.h"
+#include "pool.h"
+
+namespace refinestyle::native {
+
+// One sample's inputs, as the role `synthesis` takes them.
+struct Inputs {
+  const float* w_plus;        // [num_ws][w_dim]
+  const float *P, *Q;         // [rank][sum_out], [rank][sum_in]
+  const float* style_offset;  // [style_channels]
+  const float* modulation;    // [sum_in]
+  int rank;
+};
+
+class Synthesis {
+ public:
+  // threads: of one run. Throws std::bad_alloc, std::system_error.
+  Synthesis(Layers layers, const Kernels& kernels, int threads);
+
+  const Layers& layers() const { return layers_; }
+
+  // Draws image_float [3][size][size] and image [size][size][3]. Callers in several threads wait
+  // for each other. False where `stop` ended it. Throws std::bad_alloc.
+  bool run(const Inputs& inputs, float* image_float, uint8_t* image);
+
+  // Ends the run that is under way before its next block. From any thread.
+  void stop() { stopping_ = true; }
+
+ private:
+  struct Refined {  // a layer's kernels for this picture
+    Floats change, d;  // dW m in panels, [out_padded]
+    Floats kernels;    // all points, where they stay in the cache
+  };
+  using Inverse = std::function<void(const float* M, const Tiles&)>;
+
+  void reserve();
+  void set_styles(const Inputs& inputs);
+  void draw_block(int block, const Inputs& inputs, const float* picture, float* larger);
+  void refine(const Conv& conv, const Inputs& inputs);
+  void multiply(const Conv& conv, int weight, int panel, const float* kernel, const float* V,
+                float* M, const Tiles& tiles);
+  void products(const Conv& conv, const Map& x, int first, int count, const Inverse& inverse);
+  void products_by_block(const Conv& conv, const Map& x, int first, int count,
+                         const Inverse& inverse);
+  void products_by_panel(const Conv& conv, const Map& x, int first, int count,
+                         const Inverse& inverse);
+  void keep(const Conv& conv, const Map& x, const Map* y, const Rgb& rgb, int row, int row_end);
+  void up(const Conv& conv, const Map& x, const Map& y, const std::function<void(int)>& ready);
+  void enlarge(const float* picture, const ToRgb& torgb, float* larger);
+
+  Layers layers_;
+  const Kernels& kernels_;
+  Pool pool_;
+  std::mutex running_;
+  std::atomic<bool> stopping_{false};
+
+  // Of the run that is under way.
+  struct Styles {
+    Floats style, gain, modulation;  // s + ds; times m; m
+  };
+  struct Scratch {  // of one thread
+    Floats V, M;
+  };
+  std::vector<Styles> styles_;         // by convolution
+  std::vector<Floats> torgb_weights_;  // [3][in_padded], scaled by the style
+  Floats P_, Q_;                       // one layer's, with padded channels
+  std::size_t P_room_ = 0, Q_room_ = 0;
+  Refined refined_[2];                 // of a block's size-keeping layer and of its up layer
+  Floats V_, M_, unblurred_, ring_;
+  std::vector<Scratch> scratch_;
+  Floats maps_[2], pictures_[2];
+  int map_ = 0;  // which of maps_ is the next block's input
+};
+
+}  // namespace refinestyle::native
