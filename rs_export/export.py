@@ -271,6 +271,8 @@ def _proven_providers(exported: dict[str, Exported]) -> list[str]:
     """CPU providers that every role has a proven variant for; bf16 where any role has."""
     variants = [own.role.variants for own in exported.values()]
     providers = ["cpu"]
+    if any(v.engine == "native" for own in variants for v in own):
+        providers.append("native")
     if all(any(v.engine == "openvino" for v in own) for own in variants):
         providers.append("openvino")
         if any(v.precision == "bf16" for own in variants for v in own):

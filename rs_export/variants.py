@@ -15,13 +15,14 @@ from rs_export.portable import tensor_specs
 from rs_runtime.contracts.errors import NumericsError
 from rs_runtime.contracts.manifest import Role, Variant
 from rs_runtime.engines.select import Chosen, installed
-from rs_runtime.roles import input_shapes
+from rs_runtime.roles import NATIVE_ROLE, input_shapes
 
 Progress = Callable[[str], None]
 
 # On one thread OpenVINO 2026.4 crashes while it compiles a chain of small linear layers for a batch
 # that it knows. Such a graph is too small to gain by knowing.
 _OPEN_BATCH = ("hypernetwork",)
+NATIVE_FORM = "winograd"
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,10 @@ def _candidates(
         yield Variant(first.path, "openvino", first.precision, first.form, batch), first
     if "openvino-bf16" in found and bf16:
         yield Variant(first.path, "openvino", "bf16", first.form, batch), first
+    if "native" in found and role == NATIVE_ROLE:
+        # It has a form of its own, and takes no more than the constants of any file.
+        last = flat[-1]
+        yield Variant(last.path, "native", last.precision, NATIVE_FORM, 1), last
 
 
 def _is_batched(file: GraphFile) -> bool:

@@ -13,14 +13,16 @@ from rs_runtime.contracts.bundle import Bundle
 from rs_runtime.contracts.errors import IncompatibleError
 from rs_runtime.contracts.manifest import Role, Variant
 from rs_runtime.engines.base import Engine, EngineOptions, Value, as_array
-from rs_runtime.engines.select import Chosen, EngineSelection, providers
+from rs_runtime.engines.select import Chosen, EngineSelection, companions, providers
 
 MAX_BATCH = 8  # pictures in one run, so that memory does not grow with the length of a list
 _EXACT = ("fp32", "fp16_stored")  # stored in whatever way, computed in fp32
-_CPU_PROVIDERS = ("cpu", "openvino", "openvino-bf16")
+_CPU_PROVIDERS = ("native", "cpu", "openvino", "openvino-bf16")
 _CPU_FORM = "cpu"
 # Roles that a GPU would not make faster: TensorRT has no engines for them, and they run on the CPU.
 HOST_ROLES = ("preprocess", "mapping", "text", "vision", "hypernetwork")
+# The role that our own engine runs; it leaves the others to a companion.
+NATIVE_ROLE = "synthesis"
 _BATCH_SIDE = "N"
 
 
@@ -162,8 +164,10 @@ def _suitable(name: str, role: Role, provider: str) -> list[Variant]:
     """Variants of the provider's engine; computing in fp16 is for GPUs, the CPU form is not."""
     if provider == "tensorrt" and name in HOST_ROLES:
         provider = "cpu"
-    engine = providers()[provider]
-    own = [variant for variant in role.variants if variant.engine == engine]
+    engines = (providers()[provider],)
+    if provider == "native" and name != NATIVE_ROLE:
+        engines = companions()
+    own = [variant for engine in engines for variant in role.variants if variant.engine == engine]
     if provider not in _CPU_PROVIDERS:
         return [variant for variant in own if variant.form != _CPU_FORM]
     exact = [variant for variant in own if variant.precision in _EXACT]

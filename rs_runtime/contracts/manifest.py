@@ -76,10 +76,12 @@ class Variant:
 
     Attributes:
         file: Its path in the bundle.
-        engine: What runs it: `"onnxruntime"`, `"openvino"`, `"tensorrt"`.
+        engine: What runs it: `"onnxruntime"`, `"openvino"`, `"tensorrt"`, or `"native"`, our own,
+            which takes the constants of a synthesis by their names.
         precision: `"fp32"`, `"fp16_stored"`, `"fp16"`, `"bf16"` (computed in it), ….
         form: How refined layers are computed: `"dense"`, `"low_rank"`, `"materialised"`, `"cpu"`
-            for the best of these layer by layer, or `"plain"` for a graph without any.
+            for the best of these layer by layer, `"winograd"` for the native engine's own, or
+            `"plain"` for a graph without any.
         batch: `"dynamic"` or the one batch size it takes.
     """
 

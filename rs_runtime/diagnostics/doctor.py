@@ -31,6 +31,7 @@ from rs_runtime.engines.base import EngineOptions
 from rs_runtime.engines.select import (
     Chosen,
     installed,
+    native_machine,
     open_engine,
     providers,
     tensorrt_machine,
@@ -54,6 +55,8 @@ _ONE_NODE = bytes.fromhex(
     "08093a360a0d0a017812017922034e65673a0012036f6e655a0f0a0178120a0a08080112040a0208"
     "02620f0a0179120a0a08080112040a02080242040a001012"
 )
+# Engines that do not take any graph, and what says what they run on.
+_OWN_GRAPHS = {"tensorrt": tensorrt_machine, "native": native_machine}
 _LEAST_DB = {"bf16": 38.0, "fp16": 40.0}  # what the exporter asks of graphs that compute in them
 _LOW_DISK = 500e6
 
@@ -131,8 +134,8 @@ def _engines() -> Iterator[tuple[Finding, str]]:
             detail = missing.get(engine, f"the installed {engine} or this machine has it not")
             yield Finding(subject, "absent", detail), provider
             continue
-        if engine == "tensorrt":
-            detail = f"{tensorrt_machine()}; the bundle's self-test runs its engines"
+        if engine in _OWN_GRAPHS:
+            detail = f"{_OWN_GRAPHS[engine]()}; the bundle's self-test runs its graphs"
             yield Finding(subject, "ok", detail), provider
             continue
         precision = "bf16" if provider == "openvino-bf16" else "fp32"

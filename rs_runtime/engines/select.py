@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import logging
 import threading
@@ -22,11 +23,14 @@ _log = logging.getLogger("rs_runtime")
 _MODULES = {
     "onnxruntime": "rs_runtime.engines.onnxruntime_engine",
     "openvino": "rs_runtime.engines.openvino_engine",
+    "native": "rs_runtime.engines.native_engine",
     "tensorrt": "rs_runtime.engines.tensorrt_engine",
 }
 # Fastest first. What computes in bf16, or runs files that were built apart, goes by name only.
-_AUTO_ORDER = ("cuda", "rocm", "directml", "coreml", "openvino", "cpu")
-_AUTO_ENGINES = ("onnxruntime", "openvino")
+_AUTO_ORDER = ("cuda", "rocm", "directml", "coreml", "native", "openvino", "cpu")
+_AUTO_ENGINES = ("onnxruntime", "openvino", "native")
+# For graphs of any kind, fastest first: what the native engine leaves to others.
+_GENERAL = ("openvino", "onnxruntime")
 _INSTALL = 'pip install ".[cpu]" or ".[openvino]" in the project\'s folder'
 
 
@@ -55,6 +59,24 @@ def installed(engines: Iterable[str] = tuple(_MODULES)) -> tuple[list[str], dict
     return found, missing
 
 
+@functools.cache
+def companions() -> tuple[str, ...]:
+    """Engines that run on CPUs what the native one does not, the fastest first.
+
+    Raises:
+        ResourceError: None of them is installed.
+    """
+    found, missing = installed(_GENERAL)
+    engines = {providers()[name] for name in found}
+    if not engines:
+        raise ResourceError(
+            "the native engine draws pictures alone, and no engine is installed for the rest",
+            found="; ".join(missing.values()),
+            hint=_INSTALL,
+        )
+    return tuple(engine for engine in _GENERAL if engine in engines)
+
+
 def tensorrt_machine() -> str:
     """What TensorRT would run on, in a line.
 
@@ -64,6 +86,15 @@ def tensorrt_machine() -> str:
     own = _module("tensorrt").this_machine()
     gpu = f"{own.gpu} ({own.compute_capability})"
     return f"TensorRT {own.tensorrt} on {gpu}, driver for CUDA {own.cuda_driver}"
+
+
+def native_machine() -> str:
+    """What the native engine would run on, in a line.
+
+    Raises:
+        ResourceError: It is not there.
+    """
+    return f"{_module('native').instructions()} instructions"
 
 
 def open_engine(provider: str, label: str, chosen: Chosen, threads: int | None = None) -> Engine:
@@ -76,11 +107,13 @@ def open_engine(provider: str, label: str, chosen: Chosen, threads: int | None =
     module = _module(chosen.variant.engine)
     if chosen.variant.engine == "tensorrt":
         return module.TensorRtEngine(label, chosen.graph, chosen.bundle)
+    if chosen.variant.engine == "native":
+        return module.NativeEngine(label, chosen.graph, threads)
     if chosen.variant.engine == "openvino":
         # A role that bf16 would spoil has no such variant, and is computed in fp32.
         own = "openvino-bf16" if chosen.variant.precision == "bf16" else "openvino"
         return module.OpenVinoEngine(label, chosen.graph, own, threads, chosen.shapes)
-    # TensorRT is given no engines for what is too small to gain by them.
+    # What TensorRT or the native engine leaves to others runs on the CPU.
     own = provider if provider in module.PROVIDERS else "cpu"
     return module.OnnxRuntimeEngine(label, chosen.graph, own, threads)
 
@@ -128,7 +161,8 @@ class EngineSelection:
             raise ResourceError(
                 "no engine is installed", found="; ".join(self._missing.values()), hint=_INSTALL
             )
-        self._order = [name for name in _AUTO_ORDER if name in self._built and serves(name)]
+        able = [name for name in _AUTO_ORDER if name in self._built and serves(name)]
+        self._order = [name for name in able if name != "native" or _gains_by_native()]
 
     def open(self, label: str, choose: Callable[[str], Chosen]) -> tuple[Engine, Variant]:
         """Opens a graph from its bytes.
@@ -175,6 +209,12 @@ class EngineSelection:
 
     def _open(self, provider: str, label: str, chosen: Chosen) -> Engine:
         return self.timed(lambda: open_engine(provider, label, chosen, self._threads))
+
+
+def _gains_by_native() -> bool:
+    """Whether the native engine has been compiled for instructions as fast as the others'."""
+    module = _module("native")
+    return module.instructions() != module.SLOW_INSTRUCTIONS
 
 
 def _module(engine: str) -> Any:

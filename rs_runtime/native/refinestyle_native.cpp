@@ -47,16 +47,14 @@ rs_native_shape rs_native_describe(const rs_native *network) {
 
 int32_t rs_native_run(rs_native *network, const float *w_plus, const float *P, const float *Q,
                       const float *style_offset, const float *modulation, int32_t rank,
-                      float *image_float, uint8_t *image) {
+                      float *image_float, uint8_t *image, const int32_t *stop) {
   try {
     const bool finished = network->synthesis.run(
-        {w_plus, P, Q, style_offset, modulation, rank}, image_float, image);
+        {w_plus, P, Q, style_offset, modulation, rank}, image_float, image, stop);
     return finished ? RS_NATIVE_OK : RS_NATIVE_STOPPED;
   } catch (const std::exception &) {
     return RS_NATIVE_MEMORY;
   }
 }
-
-void rs_native_stop(rs_native *network) { network->synthesis.stop(); }
 
 const char *rs_native_instructions(void) { return refinestyle::native::kernels()->name; }

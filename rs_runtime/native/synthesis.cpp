@@ -200,9 +200,9 @@ void Synthesis::reserve() {
   for (Floats& picture : pictures_) picture = make_floats(3L * layers_.size * layers_.size / 4);
 }
 
-bool Synthesis::run(const Inputs& inputs, float* image_float, uint8_t* image) {
+bool Synthesis::run(const Inputs& inputs, float* image_float, uint8_t* image,
+                    const int32_t* stop) {
   const std::lock_guard<std::mutex> lock(running_);
-  stopping_ = false;
   set_styles(inputs);
   map_ = 0;
   const Map start = whole_map(maps_[map_].get(), 4, layers_.convs[0].in_padded);
@@ -212,7 +212,7 @@ bool Synthesis::run(const Inputs& inputs, float* image_float, uint8_t* image) {
   const float* picture = nullptr;
   const int blocks = static_cast<int>(layers_.torgbs.size());
   for (int block = 0; block < blocks; ++block) {
-    if (stopping_) return false;
+    if (stop != nullptr && __atomic_load_n(stop, __ATOMIC_RELAXED) != 0) return false;
     float* larger = block + 1 == blocks ? image_float : pictures_[block % 2].get();
     draw_block(block, inputs, picture, larger);
     picture = larger;

@@ -1,7 +1,6 @@
 // The synthesis network on this machine's CPU: w_plus and packed tokens of one picture -> picture.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <mutex>
@@ -29,11 +28,9 @@ class Synthesis {
   const Layers& layers() const { return layers_; }
 
   // Draws image_float [3][size][size] and image [size][size][3]. Callers in several threads wait
-  // for each other. False where `stop` ended it. Throws std::bad_alloc.
-  bool run(const Inputs& inputs, float* image_float, uint8_t* image);
-
-  // Ends the run that is under way before its next block. From any thread.
-  void stop() { stopping_ = true; }
+  // for each other. stop: ends the run before its next block once another thread sets it; or null.
+  // False where it did. Throws std::bad_alloc.
+  bool run(const Inputs& inputs, float* image_float, uint8_t* image, const int32_t* stop = nullptr);
 
  private:
   struct Refined {  // a layer's kernels for this picture
@@ -61,7 +58,6 @@ class Synthesis {
   const Kernels& kernels_;
   Pool pool_;
   std::mutex running_;
-  std::atomic<bool> stopping_{false};
 
   // Of the run that is under way.
   struct Styles {
