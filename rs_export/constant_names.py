@@ -19,6 +19,7 @@ import onnx
 from onnx import helper
 
 from rs_export.intermediate import DOMAIN, INPUTS, OP_TYPE
+from rs_export.portable import drop_unread
 from rs_runtime.contracts.errors import InternalError
 
 _AFFINE = (".affine.weight", ".affine.bias")
@@ -53,7 +54,7 @@ def name_constants(model: onnx.ModelProto, torgbs: Sequence[str]) -> onnx.ModelP
         graph.name_inputs(graph.source(node.input[0], "Gemm"), layer, _AFFINE)
     starts = [node for node in result.graph.node if node.op_type == "Expand"]
     graph.name_inputs(starts[0], "", ("const",))
-    graph.drop_unread()
+    drop_unread(result.graph)
     return result
 
 
@@ -101,13 +102,6 @@ class _Graph:
             copy = self.proto.initializer.add()
             copy.CopyFrom(self.constants[node.input[place]])
             copy.name = node.input[place] = f"{layer}{ending}"
-
-    def drop_unread(self) -> None:
-        """Leave out the constants that have got another name."""
-        read = {name for node in self.proto.node for name in node.input}
-        kept = [tensor for tensor in self.proto.initializer if tensor.name in read]
-        del self.proto.initializer[:]
-        self.proto.initializer.extend(kept)
 
 
 def _unexpected(found: str, expected: str) -> InternalError:

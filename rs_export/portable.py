@@ -143,12 +143,21 @@ def _values(model: onnx.ModelProto) -> Iterator[onnx.ValueInfoProto]:
     yield from model.graph.output
 
 
+def drop_unread(graph: onnx.GraphProto) -> None:
+    """Leave out the constants that no node reads and that are no output."""
+    read = {name for node in graph.node for name in node.input}
+    read |= {value.name for value in graph.output}
+    kept = [tensor for tensor in graph.initializer if tensor.name in read]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
+
+
 def _keep_used(model: onnx.ModelProto, domain: str) -> None:
-    used = {name for node in model.graph.node for name in node.input}
-    used |= {value.name for value in model.graph.output}
-    kept = [tensor for tensor in model.graph.initializer if tensor.name in used]
+    drop_unread(model.graph)
     # One form of storage for all, so that equal weights give equal bytes.
-    packed = [numpy_helper.from_array(numpy_helper.to_array(t), t.name) for t in kept]
+    packed = [
+        numpy_helper.from_array(numpy_helper.to_array(t), t.name) for t in model.graph.initializer
+    ]
     del model.graph.initializer[:]
     model.graph.initializer.extend(packed)
     imported = [opset for opset in model.opset_import if opset.domain in ("", domain)]

@@ -26,6 +26,7 @@ from rs_export.forms import (
     refined_convs,
 )
 from rs_export.plugin_bodies import DOMAIN
+from rs_export.portable import drop_unread
 from rs_runtime.contracts.errors import InternalError
 
 _SHARED = """
@@ -136,6 +137,7 @@ def _take_epilogues(model: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, 
     kept = [node for node in result.graph.node if node.name not in taken]
     del result.graph.node[:]
     result.graph.node.extend(kept)
+    drop_unread(result.graph)
     return result, epilogues
 
 

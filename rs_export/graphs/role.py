@@ -1,6 +1,6 @@
 """What the exporter knows about one role before it becomes a file."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -42,6 +42,7 @@ class TracedRole:
         example: Inputs to trace with, by name; dynamic axes are 2 or longer.
         dynamic: Dynamic axes of each input by their names.
         outputs: Names of the outputs.
+        arrange: What is done to the traced graph.
     """
 
     name: str
@@ -49,10 +50,11 @@ class TracedRole:
     example: Mapping[str, Tensor]
     dynamic: Mapping[str, Mapping[int, str]]
     outputs: tuple[str, ...] = field(default=())
+    arrange: Callable[[onnx.ModelProto], onnx.ModelProto] = lambda model: model
 
     def intermediate(self) -> onnx.ModelProto:
         """Trace the module."""
-        return trace(self.module, self.example, self.outputs, self.dynamic)
+        return self.arrange(trace(self.module, self.example, self.outputs, self.dynamic))
 
     @torch.inference_mode()
     def reference(self, inputs: Mapping[str, np.ndarray]) -> Arrays:

@@ -6,7 +6,8 @@ image_float [N, 3, R, R]. N and L are dynamic and at least 1 (a product over no 
 unset in ONNX Runtime 1.31); the noise is the stored one, folded into constants.
 """
 
-import onnx
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
@@ -30,20 +31,17 @@ class _Synthesis(nn.Module):
         return to_uint8(image), image
 
 
-class SynthesisRole(TracedRole):
-    """The synthesis network, whose constants have the names of `rs_export.constant_names`."""
-
-    def intermediate(self) -> onnx.ModelProto:
-        """Trace the module and name its constants."""
-        torgbs = [layer.name for layer in self.module.synthesis.table.torgbs]
-        return name_constants(super().intermediate(), torgbs)
-
-
 def synthesis_role(generator: Generator) -> TracedRole:
     """The synthesis network with tokens as inputs."""
     example, dynamic = token_inputs(generator.table)
-    return SynthesisRole(
-        "synthesis", _Synthesis(generator), example, dynamic, ("image", "image_float")
+    torgbs = [layer.name for layer in generator.table.torgbs]
+    return TracedRole(
+        "synthesis",
+        _Synthesis(generator),
+        example,
+        dynamic,
+        ("image", "image_float"),
+        partial(name_constants, torgbs=torgbs),
     )
 
 

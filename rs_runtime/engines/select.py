@@ -157,7 +157,7 @@ class EngineSelection:
             self.timed(lambda: module.require_built(self.provider))
             return
         self._built, self._missing = self.timed(lambda: installed(_AUTO_ENGINES))
-        if not self._built:
+        if all(known[name] not in _GENERAL for name in self._built):
             raise ResourceError(
                 "no engine is installed", found="; ".join(self._missing.values()), hint=_INSTALL
             )

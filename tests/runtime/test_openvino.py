@@ -61,6 +61,7 @@ def test_the_precision_is_always_said_and_insisted_on(monkeypatch):
     engine = OpenVinoEngine("double", DOUBLE, "openvino")
     assert engine._compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name() == "f32"
     monkeypatch.setitem(openvino_engine.PROVIDERS, "openvino", "bf16")
+    monkeypatch.setattr(openvino_engine, "available_providers", lambda: ["openvino"])
     monkeypatch.setattr("openvino.CompiledModel.get_property", lambda self, name: _Type())
     with pytest.raises(ResourceError, match="in another precision"):
         OpenVinoEngine("double", DOUBLE, "openvino")
