@@ -97,7 +97,9 @@ void read_dims(const Field& field, std::vector<int64_t>& dims) {
     dims.push_back(static_cast<int64_t>(field.value));
   } else {
     Message packed(field.data, field.size);
-    while (!packed.done()) dims.push_back(static_cast<int64_t>(packed.varint()));
+    while (!packed.done() && dims.size() <= kMaxRank) {
+      dims.push_back(static_cast<int64_t>(packed.varint()));
+    }
   }
   if (dims.size() > kMaxRank) throw damaged("a constant of too many dimensions");
 }
@@ -116,13 +118,14 @@ void read_tensor(const Field& tensor, std::map<std::string, Constant>& constants
     }
     if (field.number == kRawData && field.data) raw = field;
   }
-  if ((type != kFloat && type != kFloat16) || raw.data == nullptr) return;
+  if ((type != kFloat && type != kFloat16) || raw.size == 0) return;
   const std::size_t width = type == kFloat ? 4 : 2;
   std::size_t count = 1;
   for (int64_t side : constant.dims) {
-    if (side < 0 || static_cast<uint64_t>(side) > raw.size) throw damaged("a side of a constant");
+    if (side < 1 || static_cast<uint64_t>(side) > raw.size / count) {
+      throw damaged("a constant of another size than its shape");
+    }
     count *= static_cast<std::size_t>(side);
-    if (count > raw.size) break;
   }
   if (count * width != raw.size) throw damaged("a constant of another size than its shape");
   constant.values = floats(raw, type == kFloat16);

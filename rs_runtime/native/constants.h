@@ -20,7 +20,7 @@ struct BadGraph {
 };
 
 // Reads the fp32 and fp16 initializers of a model's graph, as fp32; an ending ".fp16" of a name is
-// left out, as the graph casts these back. Others are passed over.
+// left out, as the graph casts these back. Others, and empty ones, are passed over.
 //
 // Throws BadGraph for bytes that are no such file.
 std::map<std::string, Constant> read_constants(const uint8_t* bytes, std::size_t size);

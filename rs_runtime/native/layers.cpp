@@ -14,6 +14,8 @@ constexpr long kResidentBytes = 2621440;
 // The smallest input of a layer that has enough tiles to make up for the weights of Winograd's
 // points, of which there are four times as many.
 constexpr int kWinogradFrom = 32;
+// What a layer may ask for, so that no number overflows: the last is values of its map.
+constexpr int64_t kMaxChannels = 4096, kMaxSize = 8192, kMaxMap = int64_t{1} << 29;
 
 std::string text(const std::vector<int64_t>& dims) {
   std::string list;
@@ -130,9 +132,17 @@ Conv conv(const Source& source, const std::string& name, int up, int size, int w
   built.size = size;
   const Constant& weight = source.take(name + ".weight");
   const auto& dims = weight.dims;
-  if (dims.size() != 4 || dims[2] != 3 || dims[3] != 3 || dims[0] < 1 || dims[1] < 1) {
+  if (dims.size() != 4 || dims[2] != 3 || dims[3] != 3) {
     throw BadGraph{"the constant '" + name + ".weight' has another shape", text(dims),
                    "[channels, channels, 3, 3]"};
+  }
+  const int64_t side = int64_t{up} * size;
+  if (side > kMaxSize || std::max(dims[0], dims[1]) > kMaxChannels ||
+      side * side * padded(static_cast<int>(dims[up == 2])) > kMaxMap) {
+    throw BadGraph{"the layer '" + name + "' is too large",
+                   text(dims) + " at " + std::to_string(side) + " pixels",
+                   std::to_string(kMaxChannels) + " channels, " + std::to_string(kMaxSize) +
+                       " pixels, " + std::to_string(kMaxMap) + " values at most"};
   }
   built.out = static_cast<int>(dims[up == 2]);
   built.in = static_cast<int>(dims[up != 2]);
@@ -143,12 +153,12 @@ Conv conv(const Source& source, const std::string& name, int up, int size, int w
                             : (large ? Algorithm::kKeepWinograd : Algorithm::kKeepDirect);
   built.gain = kActivationGain * (up == 2 ? kBlurGain : 1);
   const int distinct = shape_of(built.algorithm).distinct;
-  built.resident = static_cast<long>(distinct * distinct) * built.in_padded * built.out_padded * 4 <=
+  built.resident = int64_t{4 * distinct * distinct} * built.in_padded * built.out_padded <=
                    kResidentBytes;
   set_weights(built, {weight.values.data(), built.in, built.out, up == 2}, panel);
   built.affine = affine(source, name + ".affine", built.in, built.in_padded, w_dim, panel);
-  const int side = up * size;
-  built.noise = copy(source.take(name + ".noise", {side, side}).values, side * side, kActivationGain);
+  const auto& noise = source.take(name + ".noise", {side, side}).values;
+  built.noise = copy(noise, static_cast<int>(noise.size()), kActivationGain);
   built.bias = copy(source.take(name + ".bias", {built.out, 1, 1}).values, built.out_padded,
                     kActivationGain);
   return built;
@@ -211,13 +221,15 @@ Layers build_layers(std::map<std::string, Constant> constants, int panel) {
   if (start.dims.size() != 3 || start.dims[1] != 4 || start.dims[2] != 4 || first.size() != 2) {
     throw BadGraph{"the constant 'const' has another shape", text(start.dims), "[channels, 4, 4]"};
   }
-  layers.w_dim = static_cast<int>(first[1]);
-  if (layers.w_dim % 4 != 0) {
-    throw BadGraph{"latents of this size are not supported", std::to_string(layers.w_dim),
-                   "a multiple of 4"};
+  if (first[1] % 4 != 0 || std::max(first[1], start.dims[0]) > kMaxChannels) {
+    throw BadGraph{"latents or channels of this size are not supported",
+                   text({first[1], start.dims[0]}),
+                   "up to " + std::to_string(kMaxChannels) + ", latents a multiple of 4"};
   }
-  for (int size = 4; source.has("b" + std::to_string(size) + ".conv1.weight"); size *= 2) {
-    const std::string block = "b" + std::to_string(size);
+  layers.w_dim = static_cast<int>(first[1]);
+  const auto block_at = [](int size) { return "b" + std::to_string(size); };
+  for (int size = 4; size == 4 || source.has(block_at(size) + ".conv1.weight"); size *= 2) {
+    const std::string block = block_at(size);
     if (size > 4) {
       layers.convs.push_back(conv(source, block + ".conv0", 2, size / 2, layers.w_dim, panel));
     }

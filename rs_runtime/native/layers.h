@@ -54,7 +54,7 @@ inline int padded(int channels) { return (channels + kChannels - 1) / kChannels 
 
 // Takes the constants by their names, as rs_export's `name_constants` gives them.
 //
-// Throws BadGraph where one is missing or of another shape.
+// Throws BadGraph where one is missing, of another shape, or too large, and std::bad_alloc.
 Layers build_layers(std::map<std::string, Constant> constants, int panel);
 
 }  // namespace refinestyle::native

@@ -16,12 +16,19 @@ inline void pause() {
 }  // namespace
 
 Pool::Pool(int threads) {
-  for (int thread = 1; thread < threads; ++thread) {
-    workers_.emplace_back([this, thread] { serve(thread); });
+  try {
+    for (int thread = 1; thread < threads; ++thread) {
+      workers_.emplace_back([this, thread] { serve(thread); });
+    }
+  } catch (...) {
+    end();
+    throw;
   }
 }
 
-Pool::~Pool() {
+Pool::~Pool() { end(); }
+
+void Pool::end() {
   {
     const std::lock_guard<std::mutex> lock(mutex_);
     ending_ = true;

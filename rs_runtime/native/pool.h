@@ -12,7 +12,7 @@ namespace refinestyle::native {
 
 class Pool {
  public:
-  // threads: the calling one included, at least 1.
+  // threads: the calling one included, at least 1. Throws std::system_error, std::bad_alloc.
   explicit Pool(int threads);
   ~Pool();
   Pool(const Pool&) = delete;
@@ -25,6 +25,7 @@ class Pool {
   void each(int count, const std::function<void(int i, int thread)>& work);
 
  private:
+  void end();
   void serve(int thread);
   void take(int thread);
 

@@ -25,7 +25,8 @@ rs_native *rs_native_open(const uint8_t *bytes, size_t size, int32_t threads,
     if (kernels == nullptr) throw BadGraph{"this machine lacks the instructions", instructions, ""};
     auto constants = refinestyle::native::read_constants(bytes, size);
     auto layers = refinestyle::native::build_layers(std::move(constants), kernels->panel);
-    return new rs_native{{std::move(layers), *kernels, threads}};
+    auto shared = std::make_shared<const refinestyle::native::Layers>(std::move(layers));
+    return new rs_native{{std::move(shared), *kernels, threads}};
   } catch (const BadGraph &bad) {
     std::snprintf(error, error_size, "%s|%s|%s", bad.what.c_str(), bad.found.c_str(),
                   bad.expected.c_str());

@@ -148,8 +148,12 @@ const float* with_padding(const float* values, long row, int rank, int channels,
 
 }  // namespace
 
-Synthesis::Synthesis(Layers layers, const Kernels& kernels, int threads)
-    : layers_(std::move(layers)), kernels_(kernels), pool_(threads), scratch_(threads) {
+Synthesis::Synthesis(std::shared_ptr<const Layers> layers, const Kernels& kernels, int threads)
+    : shared_(std::move(layers)),
+      layers_(*shared_),
+      kernels_(kernels),
+      pool_(threads),
+      scratch_(pool_.threads()) {
   reserve();
 }
 
@@ -186,6 +190,7 @@ void Synthesis::reserve() {
     }
   }
   for (const ToRgb& torgb : layers_.torgbs) {
+    torgb_styles_.push_back(make_floats(torgb.in_padded));
     torgb_weights_.push_back(make_floats(3L * torgb.in_padded));
   }
   for (int i = 0; i < 2; ++i) {
@@ -286,8 +291,8 @@ void Synthesis::set_styles(const Inputs& inputs) {
     }
     const ToRgb& torgb = layers_.torgbs[i - convs];
     float* weight = torgb_weights_[i - convs].get();
-    Floats styles = make_floats(torgb.in_padded);
-    style(torgb.affine, torgb.in, styles.get());
+    float* styles = torgb_styles_[i - convs].get();
+    style(torgb.affine, torgb.in, styles);
     for (long at = 0; at < 3L * torgb.in_padded; ++at) {
       weight[at] = torgb.weight[at] * styles[at % torgb.in_padded];
     }

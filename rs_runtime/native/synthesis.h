@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <vector>
 
@@ -22,8 +23,8 @@ struct Inputs {
 
 class Synthesis {
  public:
-  // threads: of one run. Throws std::bad_alloc, std::system_error.
-  Synthesis(Layers layers, const Kernels& kernels, int threads);
+  // threads: of one run. Several may share the layers. Throws std::bad_alloc, std::system_error.
+  Synthesis(std::shared_ptr<const Layers> layers, const Kernels& kernels, int threads);
 
   const Layers& layers() const { return layers_; }
 
@@ -54,7 +55,8 @@ class Synthesis {
   void up(const Conv& conv, const Map& x, const Map& y, const std::function<void(int)>& ready);
   void enlarge(const float* picture, const ToRgb& torgb, float* larger);
 
-  Layers layers_;
+  std::shared_ptr<const Layers> shared_;
+  const Layers& layers_;
   const Kernels& kernels_;
   Pool pool_;
   std::mutex running_;
@@ -67,6 +69,7 @@ class Synthesis {
     Floats V, M;
   };
   std::vector<Styles> styles_;         // by convolution
+  std::vector<Floats> torgb_styles_;   // [in_padded]
   std::vector<Floats> torgb_weights_;  // [3][in_padded], scaled by the style
   Floats P_, Q_;                       // one layer's, with padded channels
   std::size_t P_room_ = 0, Q_room_ = 0;
