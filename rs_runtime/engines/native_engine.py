@@ -171,11 +171,11 @@ class NativeEngine:
                 found=", ".join(sorted(self._shapes)),
                 expected=", ".join(sorted(inputs)),
             )
-        rank = np.shape(inputs["P"])[1:2]
+        rank = max(1, *np.shape(inputs["P"])[1:2])
         for name, shape in self._shapes.items():
             value = inputs[name]
-            expected = tuple(rank[0] if side == "L" and rank else side for side in shape)
-            if value.dtype != np.float32 or value.shape != expected or rank == (0,):
+            expected = tuple(rank if side == "L" else side for side in shape)
+            if value.dtype != np.float32 or value.shape != expected:
                 raise IncompatibleError(
                     f"the native engine cannot run the graph {self.label!r}: input {name}",
                     found=f"{value.dtype} {list(value.shape)}",
