@@ -174,7 +174,7 @@ def _arms(size: int, threads: int, checkout: Path | None) -> dict[str, Arm]:
             _MNN: lambda: peers.mnn(straight, plain, threads),
         }
     )
-    arms["naive onnx fp32"] = _runner("cpu", files["naive"], feeds[RANK], threads)
+    arms["naive onnx fp32"] = runner("cpu", files["naive"], feeds[RANK], threads)
     for provider in ("cpu", *FP32, *BF16):
         if provider not in installed()[0]:
             continue
@@ -184,7 +184,7 @@ def _arms(size: int, threads: int, checkout: Path | None) -> dict[str, Arm]:
             arms[f"{provider} unrefined, {UNREFINED[2]}"] = _bound(engine.run, neutral)
         else:
             for how in UNREFINED[:2]:
-                run = _runner(provider, files[how], feeds[1], threads)
+                run = runner(provider, files[how], feeds[1], threads)
                 arms[f"{provider} unrefined, {how}"] = run
         for rank in (RANK, RANK_WITH_DOMAIN):
             arms[f"{provider} rank {rank}"] = _bound(engine.run, feeds[rank])
@@ -285,7 +285,8 @@ def _opened(provider: str, graph: bytes, threads: int, feeds: dict[str, np.ndarr
     return open_engine(provider, "synthesis", chosen, threads)
 
 
-def _runner(provider: str, graph: bytes, feeds: dict[str, np.ndarray], threads: int) -> Arm:
+def runner(provider: str, graph: bytes, feeds: dict[str, np.ndarray], threads: int) -> Arm:
+    """An arm that runs a graph of a batch of one."""
     return _bound(_opened(provider, graph, threads, feeds).run, feeds)
 
 

@@ -46,7 +46,7 @@ def main() -> None:
             macs[name] = kernel.size * side**2
             arms[name] = make(x, kernel, options.threads)
     macs["matrix"] = MATRIX**3
-    arms["matrix"] = _matrices(options.threads)
+    arms["matrix"] = matrices(options.threads)
     seconds = take_turns(arms, options.rounds, lambda line: print(line, file=sys.stderr))
     least = {name: min(values) for name, values in seconds.items()}
     report = {
@@ -67,7 +67,8 @@ def _openvino(x: np.ndarray, kernel: np.ndarray, threads: int) -> Arm:
     return _run_node(node, {"x": x}, {"kernel": kernel}, threads)
 
 
-def _matrices(threads: int) -> Arm:
+def matrices(threads: int) -> Arm:
+    """A product of two square matrices in OpenVINO."""
     square = np.random.default_rng(1).standard_normal((MATRIX, MATRIX), np.float32)
     node = helper.make_node("MatMul", ["x", "kernel"], ["y"])
     return _run_node(node, {"x": square}, {"kernel": square.T.copy()}, threads)
