@@ -27,7 +27,10 @@ class Source {
  public:
   explicit Source(std::map<std::string, Constant> constants) : constants_(std::move(constants)) {}
 
-  bool has(const std::string& name) const { return constants_.count(name) != 0; }
+  bool has_any(const std::string& prefix) const {
+    const auto found = constants_.lower_bound(prefix);
+    return found != constants_.end() && found->first.compare(0, prefix.size(), prefix) == 0;
+  }
 
   const Constant& take(const std::string& name) const {
     const auto found = constants_.find(name);
@@ -228,7 +231,7 @@ Layers build_layers(std::map<std::string, Constant> constants, int panel) {
   }
   layers.w_dim = static_cast<int>(first[1]);
   const auto block_at = [](int size) { return "b" + std::to_string(size); };
-  for (int size = 4; size == 4 || source.has(block_at(size) + ".conv1.weight"); size *= 2) {
+  for (int size = 4; size == 4 || source.has_any(block_at(size) + "."); size *= 2) {
     const std::string block = block_at(size);
     if (size > 4) {
       layers.convs.push_back(conv(source, block + ".conv0", 2, size / 2, layers.w_dim, panel));

@@ -8,11 +8,15 @@
 //   tokens PATH | manifest PATH | bundle PATH | json PATH
 //   engine BUNDLE ROLE GRAPH MACHINE  GRAPH is a SHA-256, MACHINE a JSON object
 //   sidecar PATH                     also writes it again, to PATH.again
+//   native PATH INSTRUCTIONS THREADS also draws a picture with that synthesis graph
 //   picture PATH MAX_PIXELS          also writes the pixels to PATH.rgb
+#include <cmath>
 #include <iostream>
+#include <memory>
 #include <optional>
 #include <sstream>
 #include <string>
+#include <vector>
 
 #include "contracts/bundle.h"
 #include "contracts/engine_file.h"
@@ -21,6 +25,9 @@
 #include "contracts/sha256.h"
 #include "contracts/strict_json.h"
 #include "contracts/tokens.h"
+#ifdef REFINESTYLE_NATIVE
+#include "native/refinestyle_native.h"
+#endif
 #ifdef REFINESTYLE_PICTURE_FILES
 #include "image_io/image.h"
 #endif
@@ -78,6 +85,42 @@ Json answer_engine(const std::string& bundle, std::istringstream& words) {
   return {{"size", read_engine(found).size()}, {"plugin", read_plugin_library(found)}};
 }
 
+#ifdef REFINESTYLE_NATIVE
+// Small numbers that differ, around an average.
+std::vector<float> numbers(std::int64_t count, float average = 0) {
+  std::vector<float> values(static_cast<std::size_t>(count));
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    values[i] = average + 0.2f * std::sin(static_cast<float>(i % 1000));
+  }
+  return values;
+}
+
+Json answer_native(const std::string& path, std::istringstream& words) {
+  std::string instructions;
+  int threads = 1;
+  words >> instructions >> threads;
+  const Bytes data = read_file(path, kMaxBytes, "graph");
+  char text[1000];
+  const std::unique_ptr<rs_native, void (*)(rs_native*)> network(
+      rs_native_open(data.data(), data.size(), threads, instructions.c_str(), text, sizeof text),
+      rs_native_close);
+  if (!network) throw Error(Status::kIncompatible, text);
+  const rs_native_shape shape = rs_native_describe(network.get());
+  constexpr int kRank = 3;
+  const std::size_t pixels = std::size_t{1} * shape.size * shape.size * 3;
+  std::vector<float> image_float(pixels);
+  std::vector<std::uint8_t> image(pixels);
+  rs_native_run(network.get(), numbers(shape.num_ws * shape.w_dim).data(),
+                numbers(kRank * shape.sum_out).data(), numbers(kRank * shape.sum_in).data(),
+                numbers(shape.style_channels).data(), numbers(shape.sum_in, 1).data(), kRank,
+                image_float.data(), image.data(), nullptr);
+  double sum = 0;
+  for (float value : image_float) sum += std::abs(static_cast<double>(value));
+  return {{"size", shape.size}, {"mean", sum / static_cast<double>(pixels)},
+          {"fastest", rs_native_instructions()}};
+}
+#endif
+
 Json answer(Session& session, const std::string& line) {
   std::istringstream words(line);
   std::string verb, path;
@@ -91,6 +134,9 @@ Json answer(Session& session, const std::string& line) {
   }
   if (verb == "tokens") return answer_tokens(session, path);
   if (verb == "engine") return answer_engine(path, words);
+#ifdef REFINESTYLE_NATIVE
+  if (verb == "native") return answer_native(path, words);
+#endif
   if (verb == "bundle") {
     const Bundle bundle = Bundle::open(path);
     bundle.verify();

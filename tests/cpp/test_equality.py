@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rs_runtime.engines.native_engine import instructions
 from rs_runtime.image_io import load_picture
 from rs_runtime.pipeline import Runtime as PythonRuntime
 from rs_runtime.pipeline import load
@@ -17,10 +18,11 @@ LEVELS = 1  # grey levels that two runs of one engine may differ by
 DOMAINS = ("cartoon", "oil", "sketch")
 
 
-@pytest.fixture(scope="module", params=["openvino", "cpu"])
+@pytest.fixture(scope="module", params=["openvino", "native", "cpu"])
 def pair(request: pytest.FixtureRequest, library: Library) -> tuple[Runtime, PythonRuntime]:
     """The demo bundle in C++ and in Python, with one engine and one number of threads."""
-    options = onnxruntime_options() if request.param == "cpu" else {"provider": b"openvino"}
+    own = {"provider": request.param.encode()}
+    options = onnxruntime_options() if request.param == "cpu" else own
     python = load(BUNDLE, provider=request.param, threads=1)
     return library.open_bundle(BUNDLE, **options, threads=1), python
 
@@ -97,7 +99,7 @@ def test_saved_tokens_are_pythons_and_come_back(pair, photo, tmp_path: Path):
     expected.parent.mkdir()
     library.check(library.save_tokens(inversion, 0, str(saved).encode()))
     python.invert(photo, check=False).save_tokens(expected)
-    assert own.provider != "openvino" or saved.read_bytes() == expected.read_bytes()
+    assert own.provider == "cpu" or saved.read_bytes() == expected.read_bytes()
     python.load_tokens(saved)
     tokens, strength = own.tokens(str(saved))
     assert strength == 1 and library.tokens_name(tokens) == b"me"
@@ -113,6 +115,21 @@ def test_rows_may_have_gaps(pair, photo):
     gaps = wide[:, : photo.shape[1]]
     drawn = [own.synthesize(own.invert([each])) for each in (gaps, photo)]
     np.testing.assert_array_equal(*drawn)
+
+
+def test_native_engine_draws_the_same_in_both_and_what_openvino_draws(library, photo):
+    """To the bit, on any number of threads: one compiler has made both."""
+    python = load(BUNDLE, provider="native", threads=2).invert([photo, photo[::-1]], check=False)
+    for mix in ([], ["sketch"], ["oil=0.5", "cartoon=0.5"]):
+        drawn = {}
+        for name, threads in (("native", 1), ("native", 2), ("native", 0), ("openvino", 1)):
+            own = library.open_bundle(BUNDLE, provider=name.encode(), threads=threads)
+            drawn[name, threads] = own.synthesize(own.invert([photo, photo[::-1].copy()]), [mix])
+            own.close()
+        expected = python.synthesize(mix)
+        for threads in (0, 1, 2):
+            np.testing.assert_array_equal(drawn["native", threads], expected)
+        assert difference(drawn["openvino", 1], expected) <= LEVELS
 
 
 def test_pictures_with_feature_maps(library, tmp_path: Path):
@@ -145,6 +162,10 @@ def test_example_program_writes_what_python_draws(build_folder, library, tmp_pat
     photo = shutil.copy(PHOTO, tmp_path / "photo.jpg")
     run(build_folder / "examples" / "invert", photo, "--domain", "sketch.tokens", "--threads", 1)
     drawn = load_picture(tmp_path / "photo.sketch.png")
-    provider = "openvino"  # what auto comes to
-    python = load(BUNDLE, provider=provider, threads=1).invert(photo, check=False)
-    assert difference(drawn, python.synthesize("sketch")) <= LEVELS
+    python = load(BUNDLE, threads=1)
+    expected = python.invert(photo, check=False).synthesize("sketch")
+    assert python.provider == ("openvino" if instructions() == "baseline" else "native")
+    assert difference(drawn, expected) <= LEVELS
+    own = library.open_bundle(BUNDLE, threads=1)
+    own.invert([load_picture(photo)])
+    assert own.provider == python.provider

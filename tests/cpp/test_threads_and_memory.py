@@ -49,9 +49,18 @@ def test_threads_draw_what_one_draws(library: Library, tiny: Path):
     runtime.close()
 
 
+def test_threads_draw_natively_what_one_draws(library: Library):
+    runtime = library.open_bundle(BUNDLE, provider=b"native", threads=1)
+    threads_draw_what_one_draws(runtime, 2 * len(MIXES))
+    runtime.close()
+
+
 @pytest.mark.nightly
-def test_threads_draw_what_one_draws_with_the_demo(library: Library):
-    runtime = library.open_bundle(BUNDLE, provider=b"openvino", threads=1)
+@pytest.mark.parametrize(
+    ("provider", "threads"), [("openvino", 1), ("native", 1), ("native", 2), ("native", 3)]
+)
+def test_threads_draw_what_one_draws_with_the_demo(library: Library, provider: str, threads: int):
+    runtime = library.open_bundle(BUNDLE, provider=provider.encode(), threads=threads)
     threads_draw_what_one_draws(runtime, REQUESTS)
     runtime.close()
 
@@ -101,3 +110,14 @@ def test_thousand_opened_graphs_leave_nothing(library: Library, tiny: Path):
 
     # Observed: 13 kB for each bundle of three graphs.
     assert growth(work, 50, 1000) < 20_000_000
+
+
+@pytest.mark.nightly
+def test_native_engines_leave_nothing(library: Library):
+    def work() -> None:
+        runtime = library.open_bundle(BUNDLE, provider=b"native", threads=3)
+        runtime.synth([1], [["sketch"]])
+        runtime.close()
+
+    # The network's own arrays would be 20 MB each time.
+    assert growth(work, 20, 100) < 20_000_000

@@ -3,6 +3,9 @@
 #include <utility>
 
 #include "contracts/error.h"
+#ifdef REFINESTYLE_NATIVE
+#include "engines/native_engine.h"
+#endif
 #ifdef REFINESTYLE_ONNXRUNTIME
 #include "engines/onnxruntime_engine.h"
 #endif
@@ -15,6 +18,13 @@
 
 namespace refinestyle {
 namespace {
+
+Error not_built(const std::string& what) {
+  return Error(Status::kResource, what, built_providers().empty() ? "none" : built_providers(), "",
+               "build the library with its engine: see REFINESTYLE_OPENVINO, REFINESTYLE_NATIVE, "
+               "REFINESTYLE_ONNXRUNTIME_INCLUDE, REFINESTYLE_TENSORRT_INCLUDE in its "
+               "CMakeLists.txt");
+}
 
 Provider onnxruntime_cuda() {
   Provider provider{"cuda", "onnxruntime", false, true, nullptr, nullptr};
@@ -60,6 +70,27 @@ Provider openvino_bf16() {
   return provider;
 }
 
+#ifdef REFINESTYLE_NATIVE
+std::unique_ptr<Engine> open_native_or_companion(const Graph& graph, const EngineOptions& options) {
+  if (graph.engine == "native") return open_native(graph, options);
+  const Provider companion = graph.engine == "openvino" ? openvino() : onnxruntime_cpu();
+  return companion.open(graph, options);
+}
+#endif
+
+Provider native() {
+  Provider provider{"native", "native", true, false, nullptr, nullptr};
+#ifdef REFINESTYLE_NATIVE
+  provider.automatic = native_is_fast();
+  provider.require = [](const EngineOptions&) {
+    if (!companions().empty()) return;
+    throw not_built("provider 'native' draws pictures alone, and there is no engine for the rest");
+  };
+  provider.open = open_native_or_companion;
+#endif
+  return provider;
+}
+
 // Not automatic, as it runs files that were made apart from the bundle.
 Provider tensorrt() {
   Provider provider{"tensorrt", "tensorrt", false, false, nullptr, nullptr};
@@ -86,19 +117,24 @@ const Provider& find(const std::string& name) {
   throw Error(Status::kUsage, "unknown provider '" + name + "'", "", known);
 }
 
-Error not_built(const std::string& what) {
-  return Error(Status::kResource, what, built_providers().empty() ? "none" : built_providers(), "",
-               "build the library with its engine: see REFINESTYLE_OPENVINO, "
-               "REFINESTYLE_ONNXRUNTIME_INCLUDE, REFINESTYLE_TENSORRT_INCLUDE in its "
-               "CMakeLists.txt");
-}
-
 }  // namespace
 
 const std::vector<Provider>& all_providers() {
-  static const std::vector<Provider> all = {tensorrt(), onnxruntime_cuda(), openvino(),
+  static const std::vector<Provider> all = {tensorrt(),      onnxruntime_cuda(), native(), openvino(),
                                             openvino_bf16(), onnxruntime_cpu()};
   return all;
+}
+
+const std::vector<std::string>& companions() {
+  static const std::vector<std::string> engines = {
+#ifdef REFINESTYLE_OPENVINO
+      "openvino",
+#endif
+#ifdef REFINESTYLE_ONNXRUNTIME
+      "onnxruntime",
+#endif
+  };
+  return engines;
 }
 
 const std::string& built_providers() {

@@ -53,10 +53,17 @@ const Variant* choose_variant(const std::string& name, const Role& role, const P
     const auto found = std::find_if(role.variants.begin(), role.variants.end(), suitable);
     return found == role.variants.end() ? nullptr : &*found;
   };
-  if (is_on_host(name, provider)) {
-    return first([](const Variant& variant) {
-      return variant.engine == "onnxruntime" && is_exact(variant);
+  const auto exact_of = [&](const std::string& engine) {
+    return first([&](const Variant& variant) {
+      return variant.engine == engine && is_exact(variant);
     });
+  };
+  if (is_on_host(name, provider)) return exact_of("onnxruntime");
+  if (std::string(provider.name) == "native" && name != kNativeRole) {
+    for (const std::string& engine : companions()) {
+      if (const Variant* found = exact_of(engine)) return found;
+    }
+    return nullptr;
   }
   if (std::string(provider.name) == "openvino-bf16") {
     // A role that bf16 would spoil has no such variant, and is computed in fp32.

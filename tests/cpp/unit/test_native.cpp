@@ -1,0 +1,143 @@
+// The provider "native", of a library that was built with it.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <atomic>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "contracts/error.h"
+#include "engines/providers.h"
+#include "outcome.h"
+#include "pipeline/roles.h"
+
+using namespace refinestyle;
+
+namespace {
+
+const Provider& provider(const std::string& name) {
+  const auto& all = all_providers();
+  return *std::find_if(all.begin(), all.end(), [&](const Provider& own) { return name == own.name; });
+}
+
+// A field with a length, as protobuf writes it.
+std::string field(int number, const std::string& data) {
+  std::string written(1, static_cast<char>(number << 3 | 2));
+  std::size_t size = data.size();
+  for (; size > 127; size >>= 7) written += static_cast<char>((size & 127) | 128);
+  return written + static_cast<char>(size) + data;
+}
+
+// A graph's initializer, all its values alike.
+std::string constant(const std::string& name, const Shape& shape, float value) {
+  std::string dims, values;
+  for (std::int64_t side : shape) dims += static_cast<char>(side);
+  for (std::size_t i = element_count(shape); i > 0; --i) {
+    values.append(reinterpret_cast<const char*>(&value), sizeof value);
+  }
+  return field(5, field(1, dims) + std::string("\x10\x01") + field(8, name) + field(9, values));
+}
+
+// A network of 4 x 4 pixels with one channel.
+Graph tiny() {
+  const std::string graph =
+      constant("const", {1, 4, 4}, 1) + constant("b4.conv1.weight", {1, 1, 3, 3}, 0.5f) +
+      constant("b4.conv1.affine.weight", {1, 4}, 0) + constant("b4.conv1.affine.bias", {1}, 1) +
+      constant("b4.conv1.noise", {4, 4}, 0) + constant("b4.conv1.bias", {1, 1, 1}, 0) +
+      constant("b4.torgb.weight", {3, 1, 1, 1}, 0.25f) +
+      constant("b4.torgb.affine.weight", {1, 4}, 0) + constant("b4.torgb.affine.bias", {1}, 1) +
+      constant("b4.torgb.bias", {3, 1, 1}, 0);
+  const std::string model = field(7, graph);
+  return {"synthesis", Bytes(model.begin(), model.end()), "fp32", {}, "native", ""};
+}
+
+// Its inputs, and what they are views of.
+struct Inputs {
+  std::vector<float> zeros = std::vector<float>(100, 0), ones = std::vector<float>(100, 1);
+  Views views = {{"w_plus", {DType::kFloat32, {1, 2, 4}, zeros.data()}},
+                 {"P", {DType::kFloat32, {1, 3, 1}, zeros.data()}},
+                 {"Q", {DType::kFloat32, {1, 3, 1}, zeros.data()}},
+                 {"style_offset", {DType::kFloat32, {1, 2}, zeros.data()}},
+                 {"modulation", {DType::kFloat32, {1, 1}, ones.data()}}};
+};
+
+}  // namespace
+
+TEST_CASE("the native engine runs the synthesis, and a companion the rest") {
+  Role role;
+  for (const char* engine : {"onnxruntime", "openvino", "native"}) {
+    role.variants.push_back({engine, engine, "fp16_stored", "plain", 1});
+  }
+  const Provider& native = provider("native");
+  CHECK(choose_variant("synthesis", role, native)->engine == "native");
+  const Variant* other = choose_variant("mapping", role, native);
+  if (companions().empty()) {
+    CHECK(other == nullptr);
+  } else {
+    CHECK(other->engine == companions().front());
+    role.variants.resize(1);
+    const bool there = companions().back() == "onnxruntime";
+    CHECK((choose_variant("mapping", role, native) != nullptr) == there);
+  }
+  if (native.require != nullptr) {
+    const Status expected = companions().empty() ? Status::kResource : Status::kOk;
+    CHECK(outcome_of([&] { native.require({}); }) == expected);
+  }
+}
+
+TEST_CASE("the native engine draws, and says what is wrong with graphs and inputs") {
+  const Provider& native = provider("native");
+  if (native.open == nullptr) return;
+  Graph graph = tiny();
+  const auto engine = native.open(graph, {});
+  Inputs inputs;
+  const Tensors drawn = engine->run(inputs.views);
+  CHECK(drawn.at("image").shape == Shape{1, 4, 4, 3});
+  REQUIRE(drawn.at("image_float").shape == Shape{1, 3, 4, 4});
+  // A pixel in the middle: kernel 0.5 / norm 1.5 over nine ones, sqrt(2), times 0.25.
+  const auto* values = drawn.at("image_float").data<float>();
+  CHECK(values[5] == doctest::Approx(0.25 * 3 * 1.41421356));
+  CHECK(values[0] == doctest::Approx(0.25 * 4 / 3 * 1.41421356));
+
+  const auto refused = [&](const char* name, const TensorView& view) {
+    Views wrong = inputs.views;
+    wrong.insert_or_assign(name, view);
+    return outcome_of([&] { engine->run(wrong); });
+  };
+  const float* zeros = inputs.zeros.data();
+  CHECK(refused("P", {DType::kFloat32, {1, 2, 1}, zeros}) == Status::kIncompatible);
+  CHECK(refused("P", {DType::kFloat32, {1, 0, 1}, zeros}) == Status::kIncompatible);
+  CHECK(refused("P", {DType::kFloat32, {3}, zeros}) == Status::kIncompatible);
+  CHECK(refused("P", {DType::kFloat16, {1, 3, 1}, zeros}) == Status::kIncompatible);
+  CHECK(refused("w_plus", {DType::kFloat32, {2, 2, 4}, zeros}) == Status::kIncompatible);
+  CHECK(refused("other", {DType::kFloat32, {1, 1}, zeros}) == Status::kIncompatible);
+
+  graph.bytes.pop_back();
+  CHECK(outcome_of([&] { native.open(graph, {}); }) == Status::kIncompatible);
+  graph.bytes.clear();
+  CHECK(outcome_of([&] { native.open(graph, {}); }) == Status::kIncompatible);
+}
+
+TEST_CASE("threads that share a native engine draw what one thread draws") {
+  const Provider& native = provider("native");
+  if (native.open == nullptr) return;
+  for (int own_threads : {1, 2, 0}) {
+    EngineOptions options;
+    options.threads = own_threads;
+    const auto engine = native.open(tiny(), options);
+    const Inputs inputs;
+    const std::vector<std::byte> expected = engine->run(inputs.views).at("image_float").bytes;
+    std::atomic<int> wrong{0};
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 4; ++i) {
+      threads.emplace_back([&] {
+        for (int times = 0; times < 50; ++times) {
+          if (engine->run(inputs.views).at("image_float").bytes != expected) ++wrong;
+        }
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    CHECK(wrong == 0);
+  }
+}
