@@ -14,7 +14,8 @@ from rs_runtime.contracts.errors import ResourceError
 from rs_runtime.pipeline import DEMO_BUNDLE
 from tests.readme.pages import PAGES, README, ROOT, blocks, commands
 
-_NEEDS_A_GPU = {"cuda", "tensorrt"}  # providers; elsewhere such a command says what is missing
+# Providers of a GPU or of bf16 instructions; elsewhere such a command says what is missing.
+_NEEDS_HARDWARE = {"cuda", "tensorrt", "openvino-bf16"}
 _PHOTO = ROOT / "examples" / "photo.jpg"
 _SAY_ONLY = ("info", "doctor")
 _MEGABYTES = {"rs_train/demo": 40, "rs_runtime/demo": 25}
@@ -62,7 +63,7 @@ def test_rs_run_commands_do_what_they_say(page, folder, capsys):
         with pytest.raises(SystemExit) as outcome:
             run(group, "rs-run", argv)
         said = capsys.readouterr()
-        if _NEEDS_A_GPU & set(argv) and outcome.value.code == ResourceError.exit_code:
+        if _NEEDS_HARDWARE & set(argv) and outcome.value.code == ResourceError.exit_code:
             continue
         assert outcome.value.code == 0, f"{command}: {said.err}"
         lines = said.out.splitlines()
