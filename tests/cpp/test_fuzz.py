@@ -1,4 +1,5 @@
-"""libFuzzer on the readers of token sets, manifests and pictures, under the sanitizers."""
+"""libFuzzer on the readers of token sets, manifests, pictures and the native engine's graphs, under
+the sanitizers."""
 
 import subprocess
 from collections.abc import Sequence
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from rs_runtime.contracts.bundle import Manifest, build_manifest
+from tests.cpp import native_graph
 from tests.cpp.conftest import SOURCE, build, require, require_packages, run
 from tests.cpp.test_picture_files import jpegs, pngs
 from tests.runtime.contracts import test_token_mutants as mutants
@@ -35,12 +37,13 @@ def fuzz(core: Path, folder: Path, target: str, seeds: Sequence[bytes]) -> None:
     corpus.mkdir()
     for i, seed in enumerate(seeds):
         (corpus / str(i)).write_bytes(seed)
-    (library,) = core.rglob("librefinestyle_core.a")
-    own = ["-std=c++17", "-O1", "-g1", f"-I{SOURCE / 'src'}", f"-fsanitize=fuzzer,{SANITIZERS}"]
-    libraries = ["-ljpeg", "-lpng", "-lz"]
+    ours = [core / f"librefinestyle_{name}.a" for name in ("core", "native")]
+    folders = [f"-I{SOURCE / 'src'}", f"-I{SOURCE.parent}"]
+    own = ["-std=c++17", "-O1", "-g1", *folders, f"-fsanitize=fuzzer,{SANITIZERS}"]
+    libraries = [*ours, "-ljpeg", "-lpng", "-lz"]
     if "LCMS2_LIBRARY-NOTFOUND" not in (core / "CMakeCache.txt").read_text():
         libraries.append("-llcms2")
-    run("clang++", *own, TARGETS / f"{target}.cpp", library, *libraries, "-o", folder / target)
+    run("clang++", *own, TARGETS / f"{target}.cpp", *libraries, "-o", folder / target)
     limits = [f"-max_total_time={SECONDS}", "-timeout=60", "-rss_limit_mb=3000", "-max_len=60000"]
     done = subprocess.run(
         [str(folder / target), *limits, f"-artifact_prefix={folder}/", str(corpus)],
@@ -70,3 +73,9 @@ def test_manifests(
 @pytest.mark.nightly
 def test_pictures(core: Path, tmp_path: Path) -> None:
     fuzz(core, tmp_path, "picture", [*jpegs().values(), *pngs().values()])
+
+
+@pytest.mark.nightly
+def test_synthesis_graphs(core: Path, tmp_path: Path) -> None:
+    networks = ({4: 1}, {4: 3, 8: 2}, {4: 2, 8: 1, 16: 2})
+    fuzz(core, tmp_path, "synthesis", [native_graph.build(channels) for channels in networks])

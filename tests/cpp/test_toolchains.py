@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cpp import native_graph
 from tests.cpp.conftest import build, openvino_options, require, require_packages, run
 
 pytestmark = pytest.mark.nightly
@@ -65,3 +66,18 @@ def test_unit_tests_have_nothing_to_report_under_sanitizers(tmp_path: Path):
     options = [f"-DCMAKE_CXX_FLAGS={flags}", "-DREFINESTYLE_OPENVINO=OFF"]
     build(tmp_path, options, "refinestyle_unit")
     run(tmp_path / "refinestyle_unit")
+
+
+@pytest.mark.parametrize("compiler", ["g++", "clang++"])
+def test_native_engines_threads_have_nothing_to_report_under_the_sanitizer(
+    tmp_path: Path, compiler: str
+):
+    require(compiler)
+    require_packages()
+    flags = "-fsanitize=thread -g1 -O1"
+    options = [f"-DCMAKE_CXX_COMPILER={compiler}", f"-DCMAKE_CXX_FLAGS={flags}"]
+    build(tmp_path, [*options, "-DREFINESTYLE_OPENVINO=OFF"], "refinestyle_native_threads")
+    graph = tmp_path / "graph.onnx"
+    # Layers whose kernels stay in the cache, and such that do not.
+    graph.write_bytes(native_graph.build({4: 290, 8: 280, 16: 40, 32: 33}))
+    run(tmp_path / "refinestyle_native_threads", graph)
