@@ -132,7 +132,7 @@ def by_pytorch(parts: Parts, found: FeatureStyle, mixes: list) -> np.ndarray:
     return image.numpy()
 
 
-@pytest.mark.parametrize("provider", ["cpu", "openvino"])
+@pytest.mark.parametrize("provider", ["cpu", "openvino", "native"])
 def test_a_mixed_batch_is_what_training_draws(
     provider: str, bundle: Path, parts: Parts, photos: list
 ) -> None:

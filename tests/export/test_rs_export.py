@@ -76,7 +76,7 @@ def test_equal_golden_data_are_stored_once(bundle: Path) -> None:
     assert golden["refiner"].inputs["image"] == golden["base_inverter"].inputs["image"]
 
 
-@pytest.mark.parametrize("provider", ["cpu", "openvino"])
+@pytest.mark.parametrize("provider", ["cpu", "openvino", "native"])
 def test_the_golden_data_are_reproduced(bundle: Path, provider: str) -> None:
     if provider not in installed()[0]:
         pytest.skip(f"{provider} is not installed")
@@ -99,7 +99,7 @@ MIXES = [["sketch"], [], ["oil=0.5", "sketch=-1"], [("oil", 2.0)], ["sketch", "s
 OWN = [1.0, 0.5, 1.0, 0.0, -1.0]
 
 
-@pytest.mark.parametrize("provider", ["cpu", "openvino"])
+@pytest.mark.parametrize("provider", ["cpu", "openvino", "native"])
 def test_a_mixed_batch_is_its_pictures_one_by_one(bundle: Path, provider: str) -> None:
     if provider not in installed()[0]:
         pytest.skip(f"{provider} is not installed")
@@ -114,7 +114,7 @@ def test_a_mixed_batch_is_its_pictures_one_by_one(bundle: Path, provider: str) -
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("provider", ["cpu", "openvino"])
+@pytest.mark.parametrize("provider", ["cpu", "openvino", "native"])
 def test_threads_with_mixed_domains_equal_serial_runs(bundle: Path, provider: str) -> None:
     """8 threads of 200 requests, then a soak: no growth of memory, files or threads."""
     if provider not in installed()[0]:

@@ -1,10 +1,13 @@
 """The native engine: its pictures against PyTorch's, and what it refuses."""
 
+import ctypes
 import json
 import shutil
+import signal
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -251,3 +254,55 @@ def test_a_bundle_without_its_variant_goes_on_as_before(tmp_path):
     assert runtime.synth(1).shape == (128, 128, 3) and runtime.provider in ("openvino", "cpu")
     with pytest.raises(IncompatibleError, match="not for provider 'native'"):
         rs_runtime.load(folder, provider="native").synth(1)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_runs_promptly(number, code, tmp_path):
+    generator = random_generator((64, 64, 64, 64, 64, 64, 64))  # 256 x 256
+    (tmp_path / "graph.onnx").write_bytes(graph_of(constants(generator)))
+    np.savez(tmp_path / "inputs.npz", **random_inputs(generator, 2))
+    script = """
+import sys, click, numpy as np
+from rs_runtime.cli import run
+from rs_runtime.engines.native_engine import NativeEngine
+
+@click.command()
+def forever():
+    engine = NativeEngine("slow", open("graph.onnx", "rb").read(), 1)
+    inputs = dict(np.load("inputs.npz"))
+    print("ready", flush=True)
+    while True:
+        engine.run(inputs)
+
+run(forever, "rs-test", [])
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(0.2)
+        process.send_signal(number)
+        begun = time.monotonic()
+        assert process.wait(30) == code
+        assert time.monotonic() - begun < 5
+
+
+def test_a_run_that_is_told_to_stop_ends_early():
+    generator = random_generator(NARROW)
+    engine = NativeEngine("synthesis", graph_of(constants(generator)), 1)
+    inputs = random_inputs(generator, 1)
+    image_float = np.zeros((1, 3, 64, 64), np.float32)
+    image = np.zeros((1, 64, 64, 3), np.uint8)
+    stop = ctypes.c_int32(1)
+    status = native_engine._library().rs_native_run(
+        ctypes.c_void_p(engine._network),
+        *(native_engine._pointer(inputs[name]) for name in engine._shapes),
+        *(ctypes.c_int32(1), native_engine._pointer(image_float), native_engine._pointer(image)),
+        ctypes.byref(stop),
+    )
+    assert status == 1 and not image_float.any()
+    assert engine.run(inputs)["image_float"].any()
