@@ -2,6 +2,8 @@
 
     python -m benchmarks.cpp_runtime --invert build/cpp/examples/invert --out cpp_runtime.json
 
+With `--provider native` the synthesis runs on our own engine, the rest on OpenVINO as without.
+
 Each row is a process of its own that inverts `examples/photo.jpg` and draws it as a sketch: wall
 and CPU time from start to end and the largest resident memory, medians of several. Sizes are of the
 files that an application has to carry beside the bundle and the engine.
@@ -23,7 +25,6 @@ from rs_runtime.diagnostics.machine import machine_facts
 
 ROOT = Path(__file__).resolve().parents[1]
 PHOTO = ROOT / "examples" / "photo.jpg"
-PROVIDER = "openvino"
 PACKAGES = ("numpy", "pillow", "opencv-python-headless")
 PYTHON = """
 import sys
@@ -79,19 +80,21 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="JSON file to be written")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--provider", default="openvino", choices=("openvino", "native"))
     arguments = parser.parse_args()
+    provider = arguments.provider
     with tempfile.TemporaryDirectory() as folder:
         out, threads = str(Path(folder) / "out.png"), str(arguments.threads)
         own = [str(arguments.invert), str(PHOTO), "--domain", "sketch", "--out", out]
-        own += ["--provider", PROVIDER, "--threads", threads]
-        python = [sys.executable, "-c", PYTHON, str(PHOTO), out, PROVIDER, threads]
+        own += ["--provider", provider, "--threads", threads]
+        python = [sys.executable, "-c", PYTHON, str(PHOTO), out, provider, threads]
         rows = {
             "C++": measured(own, arguments.repeats),
             "Python": measured(python, arguments.repeats),
         }
     report = {
         "machine": machine_facts(),
-        "provider": PROVIDER,
+        "provider": provider,
         "threads": arguments.threads,
         "repeats": arguments.repeats,
         "bytes": sizes(arguments.invert),
