@@ -26,7 +26,6 @@ from rs_runtime.mixing import (
     Float32,
     Mix,
     PackedTokens,
-    mix,
     neutral,
     per_sample,
     scale,
@@ -93,8 +92,9 @@ class TokenDetail:
         strength: float | Sequence[float],
     ) -> dict[str, Any]:
         """See ``Detail``."""
-        tokens = mix(mixes, self._table, onto=scale(self.tokens, strength))
-        return self._synthesis.whole(*edit(w_plus, tokens, edits, self._table))
+        own = scale(self.tokens, strength)
+        with self._synthesis.workspace.mix(mixes, self._table, onto=own) as tokens:
+            return self._synthesis.whole(*edit(w_plus, tokens, edits, self._table))
 
     def layers(self, sample: int) -> tuple[dict[str, Float32], dict[str, Float32]]:
         """See ``Detail``."""
@@ -141,12 +141,21 @@ class FeatureDetail:
     ) -> dict[str, Any]:
         """See ``Detail``."""
         factors = per_sample(strength, len(w_plus))[:, None, None, None]
-        if any(mixes) or any(edits):
-            tokens = mix(mixes, self._table)
+        if not any(mixes) and not any(edits):
+            return self._upper(self._source, w_plus, self.tokens, factors)
+        with self._synthesis.workspace.mix(mixes, self._table) as tokens:
             w_plus, tokens = edit(w_plus, tokens, edits, self._table)
             lower = self._synthesis.lower(w_plus, tokens, keep=("rgb",))
-        else:
-            tokens, lower = self.tokens, self._source
+            return self._upper(lower, w_plus, tokens, factors)
+
+    def layers(self, sample: int) -> tuple[dict[str, Float32], dict[str, Float32]]:
+        """See ``Detail``."""
+        raise no_token_set()
+
+    def _upper(
+        self, lower: dict[str, Any], w_plus: Float32, tokens: PackedTokens, factors: Float32
+    ) -> dict[str, Any]:
+        """Draws the layers above the split, of the feature map moved along with ``lower``."""
         feature = self._roles.run(
             "feature_shift",
             feature=self.feature,
@@ -156,10 +165,6 @@ class FeatureDetail:
         if np.any(factors != 1):
             feature = lower["feature"] + factors * (feature - lower["feature"])
         return self._synthesis.upper(feature, lower["rgb"], w_plus, tokens)
-
-    def layers(self, sample: int) -> tuple[dict[str, Float32], dict[str, Float32]]:
-        """See ``Detail``."""
-        raise no_token_set()
 
 
 def no_token_set() -> IncompatibleError:

@@ -6,14 +6,19 @@
 Residuals add exactly (pictures do not); any finite strength is allowed, negative too; repeats add.
 Samples of one batch may carry different mixes; a shorter one is padded with zero rows up to the
 call's common L, which changes nothing. Adding tokens is all the arithmetic there is here.
+
+At full size P and Q are 13 MB a sample, and filling them is most of our own work when a domain or a
+strength changes: every number is written once, into memory that is used again (``Workspace``).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple, TypeAlias
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,6 +28,11 @@ from rs_runtime.contracts.tokens import TokenSet
 
 Mix: TypeAlias = Sequence[tuple[TokenSet, float]]
 Float32: TypeAlias = NDArray[np.float32]
+Tokens: TypeAlias = NDArray[np.floating]
+
+# Of one mix: two samples at full size with a domain each. What large batches took is given back.
+KEPT_BYTES = 1 << 25
+_ROWS = 32
 
 
 class PackedTokens(NamedTuple):
@@ -72,28 +82,33 @@ def mix(
         UsageError: A strength that is not finite.
         IncompatibleError: A set whose layers or shapes are not this generator's.
     """
-    merged = [_merge(sample, table) for sample in samples]
-    own = neutral(len(merged), table) if onto is None else onto
-    kept = _used_rows(own)
-    added = max([0, *(sum(token_set.rank for token_set, _ in sample) for sample in merged)])
-    first = int(kept.sum())
-    # Filled in one pass: at full size P and Q are 13 MB a sample, and this is all of our own work
-    # beside the graph when a domain or a strength changes.
-    rank = max(1, first + added)
-    packed = PackedTokens(
-        np.empty((len(merged), rank, table.sum_out), np.float32),
-        np.empty((len(merged), rank, table.sum_in), np.float32),
-        own.style_offset.copy(),
-        own.modulation.copy(),
-    )
-    packed.P[:, :first], packed.Q[:, :first] = own.P[:, kept], own.Q[:, kept]
-    for n, sample in enumerate(merged):
-        row = first
-        for token_set, strength in sample:
-            _add(packed, n, row, token_set, strength, table)
-            row += token_set.rank
-        packed.P[n, row:], packed.Q[n, row:] = 0, 0
-    return packed
+    return _mix(samples, table, onto, _Memory())
+
+
+class Workspace:
+    """Mixes that are drawn at once and not kept, one after another in the same memory.
+
+    New memory costs more than filling it, because the system maps and clears its pages. Mixes that
+    are in use at the same time, in threads or nested, have memory of their own.
+    """
+
+    def __init__(self) -> None:
+        """Takes no memory yet."""
+        self._idle: list[_Memory] = []
+
+    @contextmanager
+    def mix(
+        self, samples: Sequence[Mix], table: LayerTable, onto: PackedTokens | None = None
+    ) -> Iterator[PackedTokens]:
+        """As ``mix``, but P and Q are valid in the block alone: a later mix overwrites them."""
+        try:
+            memory = self._idle.pop()
+        except IndexError:
+            memory = _Memory()
+        yield _mix(samples, table, onto, memory)
+        # Not after an error: an engine that was interrupted may still read.
+        if memory.nbytes <= KEPT_BYTES:
+            self._idle.append(memory)
 
 
 def scale(tokens: PackedTokens, strength: float | Sequence[float]) -> PackedTokens:
@@ -167,9 +182,59 @@ def split_layers(
     return P, Q
 
 
+class _Memory:
+    """Gives arrays that are not filled; of one name, always in the same bytes."""
+
+    def __init__(self) -> None:
+        self._flat: dict[str, Float32] = {}
+
+    @property
+    def nbytes(self) -> int:
+        return sum(flat.nbytes for flat in self._flat.values())
+
+    def empty(self, name: str, *shape: int) -> Float32:
+        size = math.prod(shape)
+        if name not in self._flat or self._flat[name].size < size:
+            self._flat[name] = np.empty(size, np.float32)
+        return self._flat[name][:size].reshape(shape)
+
+
+def _mix(
+    samples: Sequence[Mix], table: LayerTable, onto: PackedTokens | None, memory: _Memory
+) -> PackedTokens:
+    """See ``mix``; sets every number of P and Q, for the memory holds those of an earlier mix."""
+    merged = [_merge(sample, table) for sample in samples]
+    own = neutral(len(merged), table) if onto is None else onto
+    kept = _used_rows(own)
+    first = int(kept.sum())
+    added = max([0, *(sum(token_set.rank for token_set, _ in sample) for sample in merged)])
+    rank = max(1, first + added)
+    packed = PackedTokens(
+        memory.empty("P", len(merged), rank, table.sum_out),
+        memory.empty("Q", len(merged), rank, table.sum_in),
+        own.style_offset.copy(),
+        own.modulation.copy(),
+    )
+    rows = slice(None) if kept.all() else kept
+    packed.P[:, :first], packed.Q[:, :first] = own.P[:, rows], own.Q[:, rows]
+    for n, sample in enumerate(merged):
+        row = first
+        for token_set, strength in sample:
+            _add(packed, n, row, token_set, strength, table)
+            row += token_set.rank
+        packed.P[n, row:], packed.Q[n, row:] = 0, 0
+    return packed
+
+
 def _used_rows(tokens: PackedTokens) -> NDArray[np.bool_]:
     """Which of the L rows are not zero in some sample, [L]."""
-    return np.any(tokens.P, axis=(0, 2)) & np.any(tokens.Q, axis=(0, 2))
+    return _nonzero_rows(tokens.P) & _nonzero_rows(tokens.Q)
+
+
+def _nonzero_rows(part: Float32) -> NDArray[np.bool_]:
+    # The last channel tells of most tokens at once: layers that an inverter leaves come first.
+    used = part[..., -1].any(axis=0)
+    return used if used.all() else part.any(axis=(0, 2))
 
 
 def _add(
@@ -177,20 +242,69 @@ def _add(
 ) -> None:
     """Writes a set into the rows of sample n from ``row`` on, and onto its offsets."""
     rows = slice(row, row + token_set.rank)
+    left, right = packed.P[n, rows], packed.Q[n, rows]
     factor = np.float32(strength)
-    for layer in table.convs:
-        left = packed.P[n, rows, table.out_slices[layer.name]]
-        right = packed.Q[n, rows, table.in_slices[layer.name]]
-        P = token_set.P.get(layer.name)
-        rank = 0 if P is None else len(P)
-        if P is not None:
-            np.multiply(P, factor, out=left[:rank])
-            right[:rank] = token_set.Q[layer.name]
-        left[rank:], right[rank:] = 0, 0
+    P, Q = (_joined([g.get(conv.name) for conv in table.convs]) for g in (token_set.P, token_set.Q))
+    if P is not None and Q is not None:
+        _write(P, left, factor)
+        _write(Q, right)
+    else:
+        for layer in table.convs:
+            outs, ins = table.out_slices[layer.name], table.in_slices[layer.name]
+            P = token_set.P.get(layer.name)
+            rank = 0 if P is None else len(P)
+            if P is not None:
+                _write(P, left[:rank, outs], factor)
+                _write(token_set.Q[layer.name], right[:rank, ins])
+            left[rank:, outs], right[rank:, ins] = 0, 0
     for name, offset in token_set.style_offset.items():
         packed.style_offset[n, table.style_slices[name]] += factor * offset
     for name, modulation in token_set.modulation.items():
-        packed.modulation[n, table.in_slices[name]] += factor * (modulation - 1)
+        packed.modulation[n, table.in_slices[name]] += factor * (modulation - np.float32(1))
+
+
+def _joined(layers: Sequence[Tokens | None]) -> Tokens | None:
+    """Arrays [L, C] as the one, [L, sum of C], whose columns they are; None where they are not.
+
+    A set that was read from a file has such arrays: a few long rows are copied faster than many
+    short ones.
+    """
+    first = layers[0]
+    if first is None:
+        return None
+    address, width = first.ctypes.data, 0
+    for layer in layers:
+        if (
+            layer is None
+            or (layer.dtype, layer.strides, len(layer)) != (first.dtype, first.strides, len(first))
+            or layer.ctypes.data != address + width * first.strides[1]
+        ):
+            return None
+        width += layer.shape[1]
+    return np.lib.stride_tricks.as_strided(first, (len(first), width), writeable=False)
+
+
+def _write(tokens: Tokens, out: Float32, factor: np.float32 | None = None) -> None:
+    """Copies tokens, times a factor if there is one, into float32."""
+    if tokens.dtype == np.float16 and tokens.size:
+        # Few rows at a time, which are still in the cache when they are multiplied.
+        for start in range(0, len(tokens), _ROWS):
+            rows = slice(start, start + _ROWS)
+            _widen(tokens[rows], out[rows])
+            if factor is not None:
+                out[rows] *= factor
+    elif factor is not None:
+        np.multiply(tokens, factor, out=out)
+    else:
+        out[...] = tokens
+
+
+def _widen(halves: Tokens, out: Float32) -> None:
+    """Copies float16 into float32 as OpenCV does, many at once; NumPy takes one by one."""
+    if hasattr(cv2, "convertFp16"):
+        cv2.convertFp16(halves, out)
+    else:  # OpenCV 5 left it out, but calculates with halves
+        cv2.subtract(halves, 0.0, out, dtype=cv2.CV_32F)
 
 
 def _merge(sample: Mix, table: LayerTable) -> list[tuple[TokenSet, float]]:

@@ -396,9 +396,10 @@ class Runtime:
         psi = np.full(shapes["truncation_psi"], truncation_psi, np.float32)
         w = self._roles.run("mapping", z=z.astype(np.float32), truncation_psi=psi)["w"]
         w_plus = np.repeat(w[:, None], self.table.num_ws, axis=1)
-        tokens = mix(self.mixes(domains, len(numbers)), self.table)
-        edit_lists = self.edit_lists(edits, len(numbers))
-        image, _ = self.synthesize(*edit(w_plus, tokens, edit_lists, self.table))
+        mixes = self.mixes(domains, len(numbers))
+        with self._synthesis.workspace.mix(mixes, self.table) as tokens:
+            edit_lists = self.edit_lists(edits, len(numbers))
+            image, _ = self.synthesize(*edit(w_plus, tokens, edit_lists, self.table))
         return image[0] if single else image
 
     def synthesize(

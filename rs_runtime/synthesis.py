@@ -9,7 +9,7 @@ import numpy as np
 
 from rs_runtime.contracts.errors import NumericsError
 from rs_runtime.engines.base import Value, as_array
-from rs_runtime.mixing import Float32, PackedTokens, take
+from rs_runtime.mixing import Float32, PackedTokens, Workspace, take
 from rs_runtime.roles import RoleRunner
 
 
@@ -18,10 +18,14 @@ class Synthesis:
 
     ``upper`` of what ``lower`` gives, with the same latents and tokens, is ``whole``. Outputs that
     are named in ``keep`` may stay on the device, see ``Engine.run``.
+
+    Attributes:
+        workspace: Where tokens may be mixed that are drawn at once.
     """
 
     def __init__(self, roles: RoleRunner) -> None:
         """Opens no graph yet."""
+        self.workspace = Workspace()
         self._roles = roles
 
     def whole(
@@ -82,5 +86,11 @@ def require_finite(role: str, outputs: dict[str, Any], names: Sequence[str], hin
     Raises:
         NumericsError: One of the named outputs has NaN or an infinity.
     """
-    if not all(np.isfinite(as_array(outputs[name])).all() for name in names):
+    if not all(_finite(as_array(outputs[name])) for name in names):
         raise NumericsError(f"the {role} gave values that are not finite", hint=hint)
+
+
+def _finite(values: Float32) -> bool:
+    # A picture is large: its sum takes one pass, and is finite only where every value is.
+    total = np.einsum("i->", values.reshape(-1))
+    return bool(np.isfinite(total)) or bool(np.isfinite(values).all())

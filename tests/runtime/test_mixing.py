@@ -1,6 +1,9 @@
 """Composition rules: residuals add exactly, strengths are linear, samples keep to themselves."""
 
+import threading
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,8 +12,8 @@ from hypothesis import strategies as st
 
 from rs_runtime.contracts.errors import IncompatibleError, UsageError
 from rs_runtime.contracts.layers import LayerTable
-from rs_runtime.contracts.tokens import TokenSet
-from rs_runtime.mixing import mix, neutral, scale, split_layers, take
+from rs_runtime.contracts.tokens import TokenSet, decode_token_set, encode_token_set
+from rs_runtime.mixing import Workspace, mix, neutral, scale, split_layers, take
 from rs_runtime.reference import refined_layer
 
 TABLE = LayerTable.from_channels({4: 6, 8: 4, 16: 3}, w_dim=5)
@@ -69,6 +72,22 @@ def expected(mixture) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
         np.concatenate([offset[layer.name] for layer in order]),
         np.concatenate([modulation[layer.name] for layer in TABLE.convs]),
     )
+
+
+def same_bytes(packed, other) -> bool:
+    return all(
+        own.shape == its.shape and own.tobytes() == its.tobytes()
+        for own, its in zip(packed, other, strict=True)
+    )
+
+
+def each(token_set: TokenSet, change) -> TokenSet:
+    """The set with all arrays changed one by one."""
+    groups = {
+        name: {layer: change(array) for layer, array in getattr(token_set, name).items()}
+        for name in ("P", "Q", "style_offset", "modulation")
+    }
+    return replace(token_set, **groups)
 
 
 def assert_equals(packed, samples) -> None:
@@ -231,3 +250,142 @@ def test_a_set_for_other_layers_is_refused():
     for table in (wider, smaller):
         with pytest.raises(IncompatibleError, match="does not fit"):
             mix([[(SETS[0], 1.0)]], table)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.lists(mixtures, min_size=1, max_size=3), min_size=2, max_size=5))
+def test_a_workspace_gives_what_mix_gives_whatever_was_in_it(batches):
+    workspace = Workspace()
+    image = mix([[(SETS[0], 0.3)]], TABLE)
+    for samples in batches:
+        onto = type(image)(*(np.repeat(part, len(samples), axis=0) for part in image))
+        for own in (None, onto):
+            with workspace.mix(samples, TABLE, onto=own) as packed:
+                assert same_bytes(packed, mix(samples, TABLE, onto=own))
+                for part in packed:
+                    part[:] = np.nan  # what is left behind must not show in the next one
+
+
+def test_a_workspace_uses_the_same_memory_again_and_never_that_of_others():
+    workspace, image = Workspace(), neutral(1, TABLE, rank=2)
+    image.P[:], image.Q[:] = 1, 2
+    kept = mix([[(SETS[0], 1.0)]], TABLE, onto=image)
+    before = kept.P.copy()
+    with workspace.mix([[(SETS[0], 1.0)]], TABLE, onto=image) as first:
+        with workspace.mix([[(SETS[3], 1.0)]], TABLE, onto=image) as inner:
+            for own, its in zip(first, inner, strict=True):
+                assert not np.shares_memory(own, its)
+        assert same_bytes(first, kept)
+    with workspace.mix([[]], TABLE, onto=image) as second:
+        assert np.shares_memory(second.P, first.P) and np.shares_memory(second.Q, first.Q)
+        second.P[:], second.Q[:], second.style_offset[:], second.modulation[:] = 3, 3, 3, 3
+    np.testing.assert_array_equal(kept.P, before)
+    assert (image.P == 1).all() and (image.Q == 2).all()
+    assert (image.style_offset == 0).all() and (image.modulation == 1).all()
+
+
+def test_memory_that_an_interrupted_engine_may_still_read_is_not_used_again():
+    workspace = Workspace()
+    with pytest.raises(KeyboardInterrupt), workspace.mix([[(SETS[0], 1.0)]], TABLE) as left:
+        raise KeyboardInterrupt
+    with workspace.mix([[(SETS[0], 1.0)]], TABLE) as packed:
+        assert not np.shares_memory(packed.P, left.P) and not np.shares_memory(packed.Q, left.Q)
+
+
+def test_a_workspace_gives_large_memory_back(monkeypatch):
+    monkeypatch.setattr("rs_runtime.mixing.KEPT_BYTES", 4 * 2 * (TABLE.sum_out + TABLE.sum_in))
+    workspace = Workspace()
+    for samples, is_kept in (([[(SETS[0], 1.0)]], True), ([[(SETS[0], 1.0)]] * 2, False)):
+        with workspace.mix(samples, TABLE) as first:
+            pass
+        with workspace.mix(samples, TABLE) as second:
+            assert np.shares_memory(first.P, second.P) == is_kept
+
+
+def test_threads_do_not_see_each_other_s_mixes():
+    workspace, count = Workspace(), 4
+    barrier = threading.Barrier(count)
+
+    def work(index: int) -> bool:
+        sound = True
+        for turn in range(50):
+            samples = [[(SETS[(index + n) % len(SETS)], index + turn + 1.0)] for n in range(index)]
+            samples.append([(SETS[0], -index - 1.0)])
+            with workspace.mix(samples, TABLE) as packed:
+                barrier.wait(timeout=60)
+                sound &= same_bytes(packed, mix(samples, TABLE))
+                barrier.wait(timeout=60)
+        return sound
+
+    with ThreadPoolExecutor(count) as pool:
+        assert all(pool.map(work, range(count)))
+
+
+@pytest.mark.parametrize("strength", [1.0, -0.7, 70000.0, 1e-40])
+@pytest.mark.parametrize("apart", [True, False])
+def test_every_half_counts_as_its_float32(strength, apart):
+    halves = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+    halves = halves[np.isfinite(halves)]
+    rows = -(-len(halves) // min(layer.out_channels for layer in TABLE.convs))
+    P, Q = (np.resize(halves, (rows, width)) for width in (TABLE.sum_out, TABLE.sum_in))
+    half = replace(
+        each(SETS[0], lambda array: array.astype(np.float16)),
+        P={name: P[:, own] for name, own in TABLE.out_slices.items()},
+        Q={name: Q[:, own] for name, own in TABLE.in_slices.items()},
+    )
+    if apart:
+        half = each(half, np.copy)
+    full = each(half, lambda array: array.astype(np.float32))
+    assert same_bytes(mix([[(half, strength)]], TABLE), mix([[(full, strength)]], TABLE))
+
+
+# Where the columns of the layers may lie in one array; only the first two are side by side.
+LAYOUTS = {
+    "side by side": lambda base, start, stop: base[:, start:stop],
+    "every other column": lambda base, start, stop: base[:, 2 * start : 2 * stop : 2],
+    "interleaved": lambda base, start, stop: base[:, start : 2 * stop - start : 2],
+    "backwards": lambda base, start, stop: base[:, start:stop][:, ::-1],
+    "from the end": lambda base, start, stop: base[:, base.shape[1] - stop : base.shape[1] - start],
+    "every other row": lambda base, start, stop: base[::2, start:stop],
+    "every other row but in one": lambda base, start, stop: (base[::2] if start else base)[
+        :20, start:stop
+    ],
+    "unequal": lambda base, start, stop: base[: 3 if start else 2, start:stop],
+    "turned": lambda base, start, stop: base.T[: base.shape[0], :][:, start:stop],
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_wherever_the_arrays_of_a_set_lie_its_mix_is_the_same(layout, dtype):
+    rng = np.random.default_rng(0)
+    sides = {"P": TABLE.out_slices, "Q": TABLE.in_slices}
+    groups = {}
+    for group, places in sides.items():
+        base = rng.standard_normal((60, 60)).astype(dtype)
+        groups[group] = {
+            name: LAYOUTS[layout](base, own.start, own.stop) for name, own in places.items()
+        }
+    laid = replace(SETS[0], **groups)
+    samples = [[(SETS[1], 2.0), (laid, -0.3)], [(laid, 1.0)]]
+    apart = [[(SETS[1], 2.0), (each(laid, np.copy), -0.3)], [(each(laid, np.copy), 1.0)]]
+    assert same_bytes(mix(samples, TABLE), mix(apart, TABLE))
+
+
+@pytest.mark.parametrize("dtype", ["F16", "F32"])
+@pytest.mark.parametrize("seed", range(len(SETS)))
+def test_a_set_from_a_file_mixes_as_the_one_that_was_written(seed, dtype):
+    data = encode_token_set(replace(SETS[seed], dtype=dtype, licence="l", source="s"))
+    read = decode_token_set(data, table=TABLE, fingerprint=None)
+    kept = each(SETS[seed], lambda array: array.astype({"F16": "f2", "F32": "f4"}[dtype]))
+    assert same_bytes(mix([[(read, 0.7)]], TABLE), mix([[(kept, 0.7)]], TABLE))
+
+
+def test_rows_are_in_use_where_any_channel_of_any_sample_is_not_zero():
+    image = neutral(2, TABLE, rank=4)
+    image.P[0, 0, 0] = image.Q[0, 0, 3] = 1
+    image.P[1, 2, -1] = image.Q[0, 2, -1] = 1
+    image.P[0, 3, 2] = 1
+    packed = mix([[], []], TABLE, onto=image)
+    np.testing.assert_array_equal(packed.P, image.P[:, [0, 2]])
+    np.testing.assert_array_equal(packed.Q, image.Q[:, [0, 2]])
