@@ -201,7 +201,7 @@ def decode_direction(
     check_origin(metadata, opened.what, table, fingerprint, allow_foreign)
     if table is not None:
         _check_table(opened.shapes, opened.what, table)
-    arrays = opened.arrays()
+    arrays = {name: array.astype(np.float32) for name, array in opened.arrays().items()}
     return Direction(
         kind=metadata["kind"],
         name=metadata["name"],

@@ -266,7 +266,7 @@ class Unsealed:
     _container: Container
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """The values by tensor name, as float32.
+        """The values by tensor name, in the dtype of the file: read-only views of its bytes.
 
         Raises:
             MalformedFileError: A tensor of another dtype than the stated one, or a value that is
@@ -285,7 +285,7 @@ class Unsealed:
             raw = self._container.payload[entry.begin : entry.end]
             array = np.frombuffer(raw, dtype=_NUMPY[entry.dtype]).reshape(entry.shape)
             _require_values(array, f"{self.what}: {entry.name}", MalformedFileError)
-            arrays[entry.name] = array.astype(np.float32)
+            arrays[entry.name] = array
         return arrays
 
 

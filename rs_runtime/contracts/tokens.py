@@ -14,7 +14,7 @@ The file is a `sealed_file`; its own rules are in `token_rules`.
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -56,7 +56,10 @@ Dtype = Literal["F16", "F32"]
 
 @dataclass(frozen=True, eq=False)
 class TokenSet:
-    """One set of tokens; arrays are float32 whatever the file stores.
+    """One set of tokens.
+
+    Arrays may be of any float dtype. Those of a file keep what it stores, so that a thousand
+    domains in memory take what their files take: widen F16 before you calculate with it.
 
     Attributes:
         kind: `"image"` (an inverted picture) or `"domain"`.
@@ -216,7 +219,8 @@ def decode_token_set(
         name_hint: The file's name for messages.
 
     Returns:
-        The set, with float32 arrays.
+        The set, its arrays in the dtype of the file. P of all layers lie side by side in memory,
+        and so do Q, where `table` is given and all have one rank.
 
     Raises:
         MalformedFileError: Damaged, changed, or against a rule of the format.
@@ -227,20 +231,20 @@ def decode_token_set(
     check_origin(opened.metadata, what, table, fingerprint, allow_foreign)
     if table is not None:
         check_table(opened.shapes, what, table)
-    return _token_set(opened)
+    return _token_set(opened, () if table is None else [layer.name for layer in table.convs])
 
 
-def _token_set(opened: Unsealed) -> TokenSet:
+def _token_set(opened: Unsealed, order: Sequence[str]) -> TokenSet:
     metadata = opened.metadata
     groups: dict[str, dict[str, np.ndarray]] = {group: {} for group in (*GROUPS, "w_plus")}
     for name, array in opened.arrays().items():
         layer, _, group = name.rpartition("/")
-        groups[group][layer] = array
+        groups[group][layer] = array if group in ("P", "Q") else array.copy()
     return TokenSet(
         kind=metadata["kind"],
         name=metadata["name"],
-        P=groups["P"],
-        Q=groups["Q"],
+        P=_side_by_side(groups["P"], order),
+        Q=_side_by_side(groups["Q"], order),
         style_offset=groups["style_offset"],
         modulation=groups["modulation"],
         w_plus=groups["w_plus"].get(""),
@@ -250,3 +254,12 @@ def _token_set(opened: Unsealed) -> TokenSet:
         table_hash=metadata["layer_table"],
         dtype=metadata["dtype"],
     )
+
+
+def _side_by_side(group: Mapping[str, np.ndarray], order: Sequence[str]) -> dict[str, np.ndarray]:
+    """Copies [L, C]: columns of one array in that order, if all are there and have one L."""
+    if group.keys() != set(order) or len({len(array) for array in group.values()}) != 1:
+        return {layer: array.copy() for layer, array in group.items()}
+    ends = np.cumsum([group[layer].shape[1] for layer in order])
+    columns = np.split(np.concatenate([group[layer] for layer in order], axis=1), ends[:-1], axis=1)
+    return dict(zip(order, columns, strict=True))

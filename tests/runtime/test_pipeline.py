@@ -3,6 +3,8 @@
 import subprocess
 import sys
 import warnings
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from rs_runtime.contracts.errors import (
 from rs_runtime.contracts.tokens import write_token_set
 from rs_runtime.image_io import encode_picture
 from rs_runtime.pipeline import UnfamiliarPictureWarning
+from rs_runtime.synthesis import require_finite
 from tests.runtime.tiny_bundle import FINGERPRINT, TABLE, TINTS, build, domain_set, own_tint
 
 RED, BLUE = (200, 80, 60), (40, 90, 210)
@@ -101,6 +104,36 @@ def test_long_batches_are_cut_and_put_together_again(runtime):
         assert_paint(picture, painted(colour))
 
 
+def test_what_a_user_holds_is_not_drawn_over(runtime, tmp_path):
+    inversion = runtime.invert(flat(RED))
+    restored = runtime.restore(inversion.save_tokens(tmp_path / "red.tokens"))
+    held = [*inversion.tokens, *restored.tokens]
+    held += [inversion.synthesize("sketch"), runtime.synth(3, "oil"), inversion.reconstruction]
+    before = [np.copy(array) for array in held]
+    for strength in (0.5, 2.0):
+        other = runtime.invert([flat(BLUE)] * 3)
+        other.synthesize([["oil", "sketch"], [], [("sketch", strength)]], image_strength=strength)
+        inversion.synthesize(["oil", "sketch"], image_strength=strength)
+        runtime.synth([1, 2], ["sketch", "oil=3"])
+    for array, own in zip(held, before, strict=True):
+        np.testing.assert_array_equal(array, own)
+
+
+def test_threads_draw_as_one_alone_does(runtime):
+    inversions = [runtime.invert(flat(colour)) for colour in (RED, BLUE)]
+    jobs = [
+        (inversion, [(name, strength) for name in names])
+        for inversion in inversions
+        for names in (["sketch"], ["oil"], ["oil", "sketch"])
+        for strength in (-0.5, 0.25, 1.0)
+    ]
+    alone = [inversion.synthesize(domains) for inversion, domains in jobs]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda job: job[0].synthesize(job[1]), jobs * 5))
+    for picture, own in zip(together, alone * 5, strict=True):
+        np.testing.assert_array_equal(picture, own)
+
+
 def test_saved_tokens_bring_the_picture_back(runtime, tmp_path):
     inversion = runtime.invert(flat(RED))
     path = inversion.save_tokens(tmp_path / "my photo!.tokens")
@@ -160,9 +193,42 @@ def test_token_sets_of_other_generators_are_refused(runtime, folder, tmp_path):
         assert_paint(picture, painted(RED, [("sketch", 1)]))
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_one_value_that_is_not_finite_is_found_and_large_ones_are_not_refused(bad):
+    picture = np.full((1, 3, 4, 4), np.finfo(np.float32).max)
+    require_finite("synthesis", {"image_float": picture}, ("image_float",), "")
+    picture[0, 1, 2, 3] = bad
+    for own in (picture, np.zeros_like(picture) + np.where(np.isfinite(picture), 0, picture)):
+        with pytest.raises(NumericsError, match="not finite"):
+            require_finite("synthesis", {"image_float": own}, ("image_float",), "")
+
+
 def test_strengths_that_overflow_are_an_error_not_a_black_picture(runtime):
     with pytest.raises(NumericsError, match="not finite"):
         runtime.invert(flat(RED)).synthesize("sketch=1e38")
+
+
+@pytest.mark.parametrize(("dtype", "size"), [("F16", 2), ("F32", 4)])
+def test_domains_in_memory_take_what_their_files_store(runtime, tmp_path, dtype, size):
+    rank = 64
+    P, Q = (
+        {layer.name: np.ones((rank, getattr(layer, side))) for layer in TABLE.convs}
+        for side in ("out_channels", "in_channels")
+    )
+    domain = replace(domain_set("oil"), P=P, Q=Q, dtype=dtype)
+    paths = [tmp_path / f"{n}.tokens" for n in range(3)]
+    for path in paths:
+        write_token_set(path, domain)
+    owners = {}
+    for tokens, _ in runtime.domain_choices.resolve(paths):
+        for group in (tokens.P, tokens.Q, tokens.style_offset, tokens.modulation):
+            for array in group.values():
+                owner = array if array.base is None else array.base
+                assert owner.flags.owndata and array.itemsize == size
+                owners[id(owner)] = owner
+    data = paths[0].read_bytes()
+    stored = len(data) - 8 - int.from_bytes(data[:8], "little")
+    assert sum(owner.nbytes for owner in owners.values()) == len(paths) * stored
 
 
 def test_domains_of_the_bundle(runtime):

@@ -56,7 +56,7 @@ def test_round_trip(table: LayerTable, make_token_set: from_set, dtype: str) -> 
         got, wanted = getattr(read, group), getattr(original, group)
         assert got.keys() == wanted.keys()
         for layer, array in got.items():
-            assert array.dtype == np.float32
+            assert array.dtype == stored
             assert array.flags.writeable
             np.testing.assert_array_equal(array, wanted[layer].astype(stored))
     np.testing.assert_array_equal(read.w_plus, original.w_plus.astype(stored))
