@@ -32,7 +32,6 @@ Tokens: TypeAlias = NDArray[np.floating]
 
 # Of one mix: two samples at full size with a domain each. What large batches took is given back.
 KEPT_BYTES = 1 << 25
-_ROWS = 32
 
 
 class PackedTokens(NamedTuple):
@@ -284,27 +283,18 @@ def _joined(layers: Sequence[Tokens | None]) -> Tokens | None:
     return np.lib.stride_tricks.as_strided(first, (len(first), width), writeable=False)
 
 
-def _write(tokens: Tokens, out: Float32, factor: np.float32 | None = None) -> None:
-    """Copies tokens, times a factor if there is one, into float32."""
-    if tokens.dtype == np.float16 and tokens.size:
-        # Few rows at a time, which are still in the cache when they are multiplied.
-        for start in range(0, len(tokens), _ROWS):
-            rows = slice(start, start + _ROWS)
-            _widen(tokens[rows], out[rows])
-            if factor is not None:
-                out[rows] *= factor
-    elif factor is not None:
+def _write(tokens: Tokens, out: Float32, factor: np.float32 | float = 1.0) -> None:
+    """Sets ``out`` to the tokens times a factor."""
+    if tokens.dtype != np.float16 or not tokens.size:
         np.multiply(tokens, factor, out=out)
-    else:
-        out[...] = tokens
-
-
-def _widen(halves: Tokens, out: Float32) -> None:
-    """Copies float16 into float32 as OpenCV does, many at once; NumPy takes one by one."""
+        return
+    # OpenCV widens many halves at once, NumPy one by one.
     if hasattr(cv2, "convertFp16"):
-        cv2.convertFp16(halves, out)
+        cv2.convertFp16(tokens, out)
     else:  # OpenCV 5 left it out, but calculates with halves
-        cv2.subtract(halves, 0.0, out, dtype=cv2.CV_32F)
+        cv2.subtract(tokens, 0.0, out, dtype=cv2.CV_32F)
+    if factor != 1:
+        out *= factor
 
 
 def _merge(sample: Mix, table: LayerTable) -> list[tuple[TokenSet, float]]:
