@@ -4,7 +4,7 @@ import fcntl
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -68,23 +68,37 @@ def build(folder: Path, options: Sequence[str], *targets: str) -> None:
     run("cmake", "--build", folder, "--parallel", "2", *chosen)
 
 
+def built_once(
+    tmp_path_factory: pytest.TempPathFactory,
+    worker_id: str,
+    name: str,
+    make: Callable[[Path], object],
+) -> Path:
+    """A build tree that several test processes share."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base if worker_id == "master" else base.parent
+    folder = shared / name
+    with (shared / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "done").exists():
+            make(folder)
+            (folder / "done").touch()
+    return folder
+
+
 @pytest.fixture(scope="session")
 def build_folder(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
-    """The build tree of the whole library; several test processes share one."""
+    """The build tree of the whole library."""
     require_packages()
     options = [*openvino_options(), "-DREFINESTYLE_EXAMPLES=ON"]
     if ONNXRUNTIME_INCLUDE:
         options.append(f"-DREFINESTYLE_ONNXRUNTIME_INCLUDE={ONNXRUNTIME_INCLUDE}")
-    base = tmp_path_factory.getbasetemp()
-    shared = base if worker_id == "master" else base.parent
-    folder = shared / "cpp-build"
-    with (shared / "cpp-build.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (folder / "done").exists():
-            build(folder, options)
-            run("cmake", "--install", folder, "--prefix", folder / "prefix")
-            (folder / "done").touch()
-    return folder
+
+    def make(folder: Path) -> None:
+        build(folder, options)
+        run("cmake", "--install", folder, "--prefix", folder / "prefix")
+
+    return built_once(tmp_path_factory, worker_id, "cpp-build", make)
 
 
 @pytest.fixture(scope="session")
@@ -107,13 +121,17 @@ def checker(build_folder: Path) -> Checker:
 
 
 @pytest.fixture(scope="session")
-def sanitized_checker(tmp_path_factory: pytest.TempPathFactory) -> Checker:
+def sanitized_checker(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Checker:
     """The same under the address and undefined-behaviour sanitizers."""
     require_packages()
-    folder = tmp_path_factory.mktemp("cpp-sanitized")
     flags = "-O1 -g1 -fsanitize=address,undefined -fno-sanitize-recover=all"
     options = [f"-DCMAKE_CXX_FLAGS={flags}", "-DREFINESTYLE_OPENVINO=OFF"]
-    build(folder, options, "refinestyle_check")
+    folder = built_once(
+        tmp_path_factory,
+        worker_id,
+        "cpp-sanitized",
+        lambda own: build(own, options, "refinestyle_check"),
+    )
     return Checker(folder / "refinestyle_check")
 
 
