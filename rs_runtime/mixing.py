@@ -285,16 +285,18 @@ def _joined(layers: Sequence[Tokens | None]) -> Tokens | None:
 
 def _write(tokens: Tokens, out: Float32, factor: np.float32 | float = 1.0) -> None:
     """Sets ``out`` to the tokens times a factor."""
-    if tokens.dtype != np.float16 or not tokens.size:
+    if tokens.dtype == np.float16 and tokens.size:
+        # OpenCV widens many halves at once, NumPy one by one.
+        if hasattr(cv2, "convertFp16"):
+            cv2.convertFp16(tokens, out)
+        else:  # OpenCV 5 left it out, but calculates with halves
+            cv2.subtract(tokens, 0.0, out, dtype=cv2.CV_32F)
+        if factor != 1:
+            out *= factor
+    elif factor != 1:
         np.multiply(tokens, factor, out=out)
-        return
-    # OpenCV widens many halves at once, NumPy one by one.
-    if hasattr(cv2, "convertFp16"):
-        cv2.convertFp16(tokens, out)
-    else:  # OpenCV 5 left it out, but calculates with halves
-        cv2.subtract(tokens, 0.0, out, dtype=cv2.CV_32F)
-    if factor != 1:
-        out *= factor
+    else:
+        out[...] = tokens
 
 
 def _merge(sample: Mix, table: LayerTable) -> list[tuple[TokenSet, float]]:
