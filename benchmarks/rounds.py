@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 
 Arm = Callable[[], object]
+# Idle threads of PyTorch and ONNX Runtime spin for a while, which would slow the next arm down.
+PAUSE_S = 0.5
 
 
 def take_turns(
@@ -33,6 +35,7 @@ def take_turns(
     for turn in range(rounds):
         tell(f"round {turn + 1} of {rounds}")
         for name, arm in arms.items():
+            time.sleep(PAUSE_S)
             begun = time.perf_counter()
             arm()
             seconds[name].append(round(time.perf_counter() - begun, 5))

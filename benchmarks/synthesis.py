@@ -73,12 +73,13 @@ def main() -> None:
     parser.add_argument(
         "--rosinality", type=Path, help="a clone of its repository, to compare with"
     )
-    parser.add_argument("--skip", default="", help="arms to leave out, by a part of their names")
+    parser.add_argument(
+        "--skip", action="append", default=[], help="arms to leave out, by a part of their names"
+    )
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     arms = _arms(options.size, options.threads, options.rosinality)
-    unwanted = [part for part in options.skip.split(",") if part]
-    arms = {n: arm for n, arm in arms.items() if not any(part in n for part in unwanted)}
+    arms = {n: arm for n, arm in arms.items() if not any(part in n for part in options.skip)}
 
     def keep(seconds: dict[str, list[float]]) -> str:
         text = json.dumps(_report(seconds, options.size, options.threads), indent=2)
@@ -179,6 +180,8 @@ def _arms(size: int, threads: int, checkout: Path | None) -> dict[str, Arm]:
         if provider not in installed()[0]:
             continue
         engine = _opened(provider, files["ours"], threads, feeds[RANK])
+        for rank in (RANK, RANK_WITH_DOMAIN):
+            arms[f"{provider} rank {rank}"] = _bound(engine.run, feeds[rank])
         if provider == "native":
             neutral = feeds[1] | {"P": 0 * feeds[1]["P"]}
             arms[f"{provider} unrefined, {UNREFINED[2]}"] = _bound(engine.run, neutral)
@@ -186,8 +189,6 @@ def _arms(size: int, threads: int, checkout: Path | None) -> dict[str, Arm]:
             for how in UNREFINED[:2]:
                 run = runner(provider, files[how], feeds[1], threads)
                 arms[f"{provider} unrefined, {how}"] = run
-        for rank in (RANK, RANK_WITH_DOMAIN):
-            arms[f"{provider} rank {rank}"] = _bound(engine.run, feeds[rank])
         if provider != "cpu":
             batch = cpu_forms.random_inputs(generator, SMALL_BATCH, RANK)
             arms[f"{provider} {_BATCH_OF}"] = _one_by_one(engine.run, batch)

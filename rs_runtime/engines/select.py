@@ -155,6 +155,8 @@ class EngineSelection:
         if self.provider is not None:
             module = _module(known[self.provider])
             self.timed(lambda: module.require_built(self.provider))
+            if self.provider == "native":
+                self.timed(companions)  # it would be loaded later, and out of the count
             return
         self._built, self._missing = self.timed(lambda: installed(_AUTO_ENGINES))
         if all(known[name] not in _GENERAL for name in self._built):

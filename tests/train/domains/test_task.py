@@ -169,7 +169,10 @@ def test_a_prompt_moves_pictures_along_its_direction(
     assert generator.fingerprint() == before
     if out.suffix == ".safetensors":
         adapted = load_model(out, expect="generator").synthesis(heads.w_plus, heads.tokens)
-        torch.testing.assert_close(adapted, task.adapt(heads, task.average))
+        expected = task.adapt(heads, task.average)
+        # Sums of another order on some CPUs; the pictures' values reach 55 here.
+        atol = 1e-5 * expected.abs().max().item()
+        torch.testing.assert_close(adapted, expected, rtol=1e-5, atol=atol)
 
 
 def test_the_rate_falls_at_the_end_alone() -> None:
