@@ -1,0 +1,101 @@
+#include "plan.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace refinestyle::native {
+namespace {
+
+// Of the values of one block of tiles, which stay in a core's cache.
+constexpr long kBlockBytes = 500000;
+// Of the transformed values of a chunk of tiles.
+constexpr long kChunkBytes = 20000000;
+constexpr int kBlocksOfThread = 8;  // in a band: so that threads end at about the same time
+constexpr int kBorderAfter = 4;     // zeros behind a map that a tile may read
+
+long power_of_two(long least) {
+  long power = 1;
+  while (power < least) power *= 2;
+  return power;
+}
+
+}  // namespace
+
+int points_of(const Conv& conv) {
+  const int points = shape_of(conv.algorithm).points;
+  return points * points;
+}
+
+int distinct_of(const Conv& conv) {
+  const int distinct = shape_of(conv.algorithm).distinct;
+  return distinct * distinct;
+}
+
+int block_tiles(const Conv& conv) {
+  const long group = 4L * points_of(conv) * kGroup * (conv.in_padded + conv.out_padded);
+  return kGroup * static_cast<int>(std::max(1L, kBlockBytes / group));
+}
+
+int chunk_tiles(const Conv& conv) {
+  const long group = 4L * points_of(conv) * kGroup * conv.in_padded;
+  return kGroup * static_cast<int>(std::max(1L, kChunkBytes / group));
+}
+
+int side_tiles(const Conv& conv) {
+  return conv.size / shape_of(conv.algorithm).step + (conv.up == 2 ? 1 : 0);
+}
+
+int band_rows(const Conv& conv, int threads) {
+  const int side = side_tiles(conv);
+  const int rows = conv.resident ? ceil_div(kBlocksOfThread * threads * block_tiles(conv), side)
+                                 : chunk_tiles(conv) / side;
+  return std::clamp(rows, 1, side);
+}
+
+std::size_t floats_of(const Map& map) { return static_cast<std::size_t>(map.row) * (map.mask + 1); }
+
+Map unblurred_map(const Conv& conv, int threads, float* data) {
+  const AlgorithmShape shape = shape_of(conv.algorithm);
+  const long slots = power_of_two(static_cast<long>(shape.out) * band_rows(conv, threads) + 4);
+  const long row = (static_cast<long>(shape.out) * side_tiles(conv) + 1) * conv.out_padded;
+  return {data, row, conv.out_padded, slots - 1};
+}
+
+long map_row(int size, int channels) {
+  return static_cast<long>(size + kBorder + kBorderAfter) * channels;
+}
+
+std::size_t map_floats(int size, int channels) {
+  return static_cast<std::size_t>(map_row(size, channels)) * (size + kBorder + kBorderAfter);
+}
+
+Map ring_map(const Conv& conv, int threads, float* data) {
+  const int out = shape_of(conv.algorithm).out;
+  const long slots = power_of_two(static_cast<long>(out) * band_rows(conv, threads) + 8);
+  return {data, map_row(2 * conv.size, conv.out_padded), conv.out_padded, slots - 1};
+}
+
+bool fused(const Conv& up, const Conv& keep) { return up.resident && keep.resident; }
+
+void clear_slot(const Map& map, long slot) {
+  std::memset(map.data + slot * map.row, 0, map.row * sizeof(float));
+}
+
+void clear_sides(const Map& map, int size, long slots) {
+  clear_slot(map, 0);
+  const long after = static_cast<long>(size + kBorder) * map.pixel;
+  for (long slot = 0; slot < slots; ++slot) {
+    float* line = map.data + slot * map.row;
+    std::memset(line, 0, map.pixel * sizeof(float));
+    std::memset(line + after, 0, (map.row - after) * sizeof(float));
+  }
+}
+
+Map whole_map(float* buffer, int size, int channels) {
+  const Map map{buffer, map_row(size, channels), channels, -1};
+  clear_sides(map, size, size + kBorder);
+  for (int r = size; r < size + kBorderAfter; ++r) clear_slot(map, r + kBorder);
+  return map;
+}
+
+}  // namespace refinestyle::native
