@@ -11,7 +11,6 @@ OpenVINO: no direct convolution is faster, and no Winograd form multiplies faste
 """
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
@@ -20,7 +19,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import cpu_forms
-from benchmarks.rounds import Arm, take_turns
+from benchmarks.rounds import Arm, publish, take_turns
 from benchmarks.synthesis import RANK, runner
 from benchmarks.winograd import MATRIX, matrices
 from rs_export import forms
@@ -58,10 +57,7 @@ def main() -> None:
         "threads": options.threads,
         "machine": machine_facts(),
     }
-    text = json.dumps(report, indent=2)
-    print(text)
-    if options.json is not None:
-        options.json.write_text(text + "\n", encoding="utf-8")
+    publish(report, options.json)
 
 
 def blocks(table: LayerTable, median: dict[str, float]) -> dict[str, dict[str, float]]:

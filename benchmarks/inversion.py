@@ -7,7 +7,6 @@ published size. Both find w_plus, draw the first inversion, refine it and draw t
 """
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
@@ -17,7 +16,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import rs_runtime
-from benchmarks.rounds import Arm, fastest, medians, ratio, take_turns
+from benchmarks.rounds import Arm, fastest, medians, publish, ratio, take_turns
 from rs_runtime.diagnostics.machine import machine_facts
 from rs_runtime.engines.select import installed
 from rs_train.checkpoint import load_model
@@ -51,10 +50,7 @@ def main() -> None:
         "threads": options.threads,
         "machine": machine_facts(),
     }
-    text = json.dumps(report, indent=2)
-    print(text)
-    if options.json is not None:
-        options.json.write_text(text + "\n", encoding="utf-8")
+    publish(report, options.json)
 
 
 def _ours(runtime: rs_runtime.Runtime, photo: np.ndarray) -> Arm:

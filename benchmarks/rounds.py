@@ -1,7 +1,9 @@
 """Ratios within one run: all arms take turns, so that a slow moment of the machine hits each."""
 
+import json
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -60,3 +62,11 @@ def fastest(seconds: Mapping[str, list[float]], names: list[str]) -> str | None:
     """The arm of the least median among those that were run."""
     there = [name for name in names if name in seconds]
     return min(there, key=lambda name: float(np.median(seconds[name])), default=None)
+
+
+def publish(report: Mapping[str, Any], path: Path | None) -> None:
+    """Print a report as JSON, and write it where a path is given."""
+    text = json.dumps(report, indent=2)
+    print(text)
+    if path is not None:
+        path.write_text(text + "\n", encoding="utf-8")

@@ -7,7 +7,6 @@ matrices reaches in OpenVINO on this machine, the most that a direct convolution
 """
 
 import argparse
-import json
 import sys
 import tempfile
 from pathlib import Path
@@ -19,7 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.rounds import Arm, take_turns
+from benchmarks.rounds import Arm, publish, take_turns
 from rs_runtime.diagnostics.machine import machine_facts
 
 # (channels, side) of the layers that keep the size.
@@ -56,10 +55,7 @@ def main() -> None:
         "threads": options.threads,
         "machine": machine_facts(),
     }
-    text = json.dumps(report, indent=2)
-    print(text)
-    if options.json is not None:
-        options.json.write_text(text + "\n", encoding="utf-8")
+    publish(report, options.json)
 
 
 def _openvino(x: np.ndarray, kernel: np.ndarray, threads: int) -> Arm:
