@@ -1,7 +1,7 @@
 """Our own engine for the role `synthesis` on CPUs: 3x3 layers in Winograd form (rs_runtime/native).
 
 It computes in fp32, whatever the constants are stored in, and one picture at a time. The other
-roles run on `companion`, an engine for graphs of any kind.
+roles run on an engine for graphs of any kind (`select.companions`).
 """
 
 from __future__ import annotations

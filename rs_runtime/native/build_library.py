@@ -30,7 +30,8 @@ _COMPILERS = ("c++", "g++", "clang++")
 _FLAGS = ("-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra")
 _KERNEL_FLAGS = ("-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast")
 _AVX512 = ("-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mavx2", "-mfma")
-# Instruction set -> floats of a vector, and what tells the compiler.
+# Instruction set -> floats of a vector, and what tells the compiler; rs_runtime/cpp/CMakeLists.txt
+# has the same for the C++ library.
 _X86 = {"avx512": (16, (*_AVX512, "-mprefer-vector-width=512")), "avx2": (8, ("-mavx2", "-mfma"))}
 _EVERYWHERE = {"baseline": (4, ())}
 

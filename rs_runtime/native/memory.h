@@ -16,4 +16,10 @@ using Floats = std::unique_ptr<float[], Unmap>;
 // Throws std::bad_alloc.
 Floats make_floats(std::size_t count);
 
+// Floats that are made anew when more are needed.
+struct Buffer {
+  Floats floats;
+  std::size_t size = 0;
+};
+
 }  // namespace refinestyle::native

@@ -19,6 +19,11 @@ long power_of_two(long least) {
   return power;
 }
 
+// Floats from a row of a layer's map to the next.
+long map_row(int size, int channels) {
+  return static_cast<long>(size + kBorder + kBorderAfter) * channels;
+}
+
 }  // namespace
 
 int points_of(const Conv& conv) {
@@ -61,10 +66,6 @@ Map unblurred_map(const Conv& conv, int threads, float* data) {
   return {data, row, conv.out_padded, slots - 1};
 }
 
-long map_row(int size, int channels) {
-  return static_cast<long>(size + kBorder + kBorderAfter) * channels;
-}
-
 std::size_t map_floats(int size, int channels) {
   return static_cast<std::size_t>(map_row(size, channels)) * (size + kBorder + kBorderAfter);
 }
@@ -91,8 +92,12 @@ void clear_sides(const Map& map, int size, long slots) {
   }
 }
 
+Map map_in(float* buffer, int size, int channels) {
+  return {buffer, map_row(size, channels), channels, -1};
+}
+
 Map whole_map(float* buffer, int size, int channels) {
-  const Map map{buffer, map_row(size, channels), channels, -1};
+  const Map map = map_in(buffer, size, channels);
   clear_sides(map, size, size + kBorder);
   for (int r = size; r < size + kBorderAfter; ++r) clear_slot(map, r + kBorder);
   return map;

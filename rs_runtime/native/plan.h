@@ -34,16 +34,14 @@ bool fused(const Conv& up, const Conv& keep);
 std::size_t floats_of(const Map& map);
 std::size_t map_floats(int size, int channels);
 
-// Floats from a row of a layer's map to the next.
-long map_row(int size, int channels);
-
 // What an up layer writes before the blur: the rows of a band and those that the blur reads again.
 Map unblurred_map(const Conv& conv, int threads, float* data);
 
 // What an up layer writes, if the layer behind it follows band by band.
 Map ring_map(const Conv& conv, int threads, float* data);
 
-// A whole map in a buffer, with zeros around it.
+// A whole map in a buffer, as it is there, or with zeros set around it.
+Map map_in(float* buffer, int size, int channels);
 Map whole_map(float* buffer, int size, int channels);
 
 void clear_slot(const Map& map, long slot);

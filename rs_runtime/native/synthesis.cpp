@@ -10,6 +10,11 @@ namespace {
 
 constexpr int kRowsOfBlur = 4, kRowsOfStep = 16;  // that a thread takes at once
 
+struct Rows {
+  const float* data;
+  long row;  // floats from a row to the next
+};
+
 // Calls use(point) for the points that have a weight.
 template <class Use>
 void points_with(const AlgorithmShape& shape, int weight, const Use& use) {
@@ -30,23 +35,18 @@ float box_at(Algorithm algorithm, int weight) {
   return static_cast<float>(sum(weight / distinct) * sum(weight % distinct));
 }
 
-// Rows [rank][channels] of packed tokens, as the inner loops read them: whole panels.
-const float* with_padding(const float* values, long row, int rank, int channels, int room,
-                          Floats& buffer, std::size_t& size, long& row_made) {
-  row_made = row;
-  if (channels == room) return values;
+// The same rows [rank][channels] with zeros behind their channels, as the inner loops read them:
+// whole panels.
+Rows with_padding(const Rows& rows, int rank, int channels, int room, Buffer& buffer) {
+  if (channels == room) return rows;
   const std::size_t needed = static_cast<std::size_t>(rank) * room;
-  if (needed > size) {
-    buffer = make_floats(needed);
-    size = needed;
-  }
+  if (needed > buffer.size) buffer = {make_floats(needed), needed};
   for (int l = 0; l < rank; ++l) {
-    float* line = buffer.get() + static_cast<long>(l) * room;
-    std::copy_n(values + l * row, channels, line);
+    float* line = buffer.floats.get() + static_cast<long>(l) * room;
+    std::copy_n(rows.data + l * rows.row, channels, line);
     std::fill(line + channels, line + room, 0.0f);
   }
-  row_made = room;
-  return buffer.get();
+  return {buffer.floats.get(), room};
 }
 
 }  // namespace
@@ -142,34 +142,38 @@ void Synthesis::draw_block(int block, const Inputs& inputs, const float* picture
                 static_cast<long>(size) * size};
   enlarge(picture, torgb, larger);
   refine(last, inputs);
-  const Conv* up_conv = block > 0 ? &last - 1 : nullptr;
-  const bool by_band = up_conv && fused(*up_conv, last);
-  const Conv& first = up_conv ? *up_conv : last;
-  const Map x{maps_[map_].get(), map_row(first.size, first.in_padded), first.in_padded, -1};
-  // The layers of a block write to the other buffer in turn; a ring lies apart from both.
-  const int other = 1 - map_;
-  if (!up_conv || by_band) map_ = other;
   // The last map is read by its toRGB layer alone, which is done along with it.
   const bool needed = block + 1 < static_cast<int>(layers_.torgbs.size());
-  const auto result = [&] { return whole_map(maps_[map_].get(), size, last.out_padded); };
-  if (!up_conv) {
-    const Map y = result();
-    return keep(last, x, needed ? &y : nullptr, rgb, 0, side);
+  const auto result_in = [&](int which) {
+    map_ = which;
+    return needed ? whole_map(maps_[which].get(), size, last.out_padded) : Map{};
+  };
+  const auto draw = [&](const Map& from, const Map& y, int row, int row_end) {
+    keep(last, from, needed ? &y : nullptr, rgb, row, row_end);
+  };
+  const int own = map_, other = 1 - map_;
+  if (block == 0) {
+    const Map x = map_in(maps_[own].get(), size, last.in_padded);
+    return draw(x, result_in(other), 0, side);
   }
-  refine(*up_conv, inputs);
-  Map y{}, between = by_band ? ring_map(*up_conv, pool_.threads(), ring_.get())
-                             : whole_map(maps_[other].get(), size, last.in_padded);
-  if (by_band) clear_sides(between, size, between.mask + 1);
-  if (by_band && needed) y = result();
+  const Conv& first = layers_.convs[2 * block - 1];
+  const Map x = map_in(maps_[own].get(), first.size, first.in_padded);
+  refine(first, inputs);
+  if (!fused(first, last)) {
+    const Map between = whole_map(maps_[other].get(), size, last.in_padded);
+    up(first, x, between, [](int) {});
+    return draw(between, result_in(own), 0, side);  // over x, which nobody reads any more
+  }
+  const Map between = ring_map(first, pool_.threads(), ring_.get());
+  clear_sides(between, size, between.mask + 1);
+  const Map y = result_in(other);
   int done = 0;
-  up(*up_conv, x, between, [&](int rows) {
+  up(first, x, between, [&](int rows) {
     const bool all = rows == size;
-    if (!by_band && !all) return;
-    if (by_band && all) clear_slot(between, (size + kBorder) & between.mask);
-    if (!by_band && needed) y = result();  // over x, which nobody reads any more
+    if (all) clear_slot(between, (size + kBorder) & between.mask);
     // A tile reads one row below its own.
     const int end = all ? side : (rows - 1) / shape_of(last.algorithm).step;
-    keep(last, between, needed ? &y : nullptr, rgb, done, end);
+    draw(between, y, done, end);
     done = end;
   });
 }
@@ -202,22 +206,21 @@ void Synthesis::set_styles(const Inputs& inputs) {
   });
 }
 
-// Sets change_ and d_, and of kernels that stay in the cache all points of them.
+// Sets what `refined_` holds of a layer.
 void Synthesis::refine(const Conv& conv, const Inputs& inputs) {
   const Styles& own = styles_[&conv - layers_.convs.data()];
   Refined& made = refined_[conv.up == 2];
   const int panel = kernels_.panel, panels = conv.out_padded / panel;
   const long a_panel = static_cast<long>(conv.in_padded) * panel;
-  long ld_P, ld_Q;
-  const float* P = with_padding(inputs.P + conv.P_offset, layers_.sum_out, inputs.rank, conv.out,
-                                conv.out_padded, P_, P_room_, ld_P);
-  const float* Q = with_padding(inputs.Q + conv.Q_offset, layers_.sum_in, inputs.rank, conv.in,
-                                conv.in_padded, Q_, Q_room_, ld_Q);
+  const Rows P = with_padding({inputs.P + conv.P_offset, layers_.sum_out}, inputs.rank, conv.out,
+                              conv.out_padded, P_);
+  const Rows Q = with_padding({inputs.Q + conv.Q_offset, layers_.sum_in}, inputs.rank, conv.in,
+                              conv.in_padded, Q_);
   pool_.each(panels, [&](int n, int) {
     float* change = made.change.get() + n * a_panel;
     float* d = made.d.get() + n * panel;
-    kernels_.residual({P + n * panel, Q, ld_P, ld_Q, inputs.rank, conv.in_padded, own.style.get(),
-                       own.modulation.get(), conv.tap_squares.get() + n * a_panel,
+    kernels_.residual({P.data + n * panel, Q.data, P.row, Q.row, inputs.rank, conv.in_padded,
+                       own.style.get(), own.modulation.get(), conv.tap_squares.get() + n * a_panel,
                        conv.tap_sums.get() + n * a_panel, conv.gain},
                       change, d);
     if (!conv.resident) return;

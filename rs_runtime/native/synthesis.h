@@ -71,8 +71,7 @@ class Synthesis {
   std::vector<Styles> styles_;         // by convolution
   std::vector<Floats> torgb_styles_;   // [in_padded]
   std::vector<Floats> torgb_weights_;  // [3][in_padded], scaled by the style
-  Floats P_, Q_;                       // one layer's, with padded channels
-  std::size_t P_room_ = 0, Q_room_ = 0;
+  Buffer P_, Q_;                       // one layer's, with padded channels
   Refined refined_[2];                 // of a block's size-keeping layer and of its up layer
   Floats V_, M_, unblurred_, ring_;
   std::vector<Scratch> scratch_;
