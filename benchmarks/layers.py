@@ -7,7 +7,6 @@ over its nodes of the least time over the rounds. Weights are random.
 """
 
 import argparse
-import json
 import sys
 from collections import defaultdict
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import cpu_forms
+from benchmarks.rounds import publish
 from rs_export import forms
 from rs_runtime.contracts.layers import LayerTable
 from rs_runtime.diagnostics.machine import machine_facts
@@ -59,10 +59,7 @@ def main() -> None:
         "weights": "random",
         "machine": machine_facts(),
     }
-    text = json.dumps(report, indent=2)
-    print(text)
-    if options.json is not None:
-        options.json.write_text(text + "\n", encoding="utf-8")
+    publish(report, options.json)
 
 
 def opened(graph: bytes, hint: str, threads: int) -> Any:

@@ -10,7 +10,6 @@ programs' turns. Values are random.
 """
 
 import argparse
-import json
 import multiprocessing
 import os
 import random
@@ -28,7 +27,7 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.rounds import medians, ratio
+from benchmarks.rounds import medians, publish, ratio
 from rs_runtime.contracts.layers import LayerTable
 from rs_runtime.contracts.tokens import TokenSet, read_token_set, write_token_set
 from rs_runtime.diagnostics.machine import machine_facts
@@ -71,10 +70,7 @@ def main() -> None:
         "seconds": seconds,
         "machine": machine_facts(),
     }
-    text = json.dumps(report, indent=2)
-    print(text)
-    if options.json is not None:
-        options.json.write_text(text + "\n", encoding="utf-8")
+    publish(report, options.json)
 
 
 def files(folder: Path, count: int, dtype: str) -> list[Path]:

@@ -12,7 +12,6 @@ the machine disturbs least. The second exports ViT-B/32 and HyperDomainNet for t
 
 import argparse
 import itertools
-import json
 import subprocess
 import sys
 import tempfile
@@ -25,7 +24,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.rounds import Arm, medians, take_turns
+from benchmarks.rounds import Arm, medians, publish, take_turns
 from rs_runtime.diagnostics.machine import machine_facts, peak_memory
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -50,10 +49,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=30)
     options = parser.parse_args()
     found = published(options.rounds) if options.published else demo(options)
-    text = json.dumps(found | {"machine": machine_facts()}, indent=2)
-    print(text)
-    if options.json is not None:
-        options.json.write_text(text + "\n", encoding="utf-8")
+    publish(found | {"machine": machine_facts()}, options.json)
 
 
 def demo(options: argparse.Namespace) -> dict[str, Any]:
