@@ -8,16 +8,22 @@
 // the taps, and a Winograd form (Toom-Cook at 0, 1, -1, 2, -2 and infinity): F(4,3) for the first;
 // for the second F(4,2) of the even outputs beside the odd ones as they are.
 //
+// The down layer y[i] = sum_k w[k] x[2i+k-1] is the up layer turned round: F(4,2) of the odd pixels
+// beside the even ones as they are. Its "point" form is a 1x1 kernel on every second pixel.
+//
 //                     multiplications an output of both axes     direct
 //     keep             36 / 16 = 2.25                              9
 //     up               81 / 64 = 1.27                              2.25
+//     down             81 / 16 = 5.06                              9
 //
 // Source: A. Lavin, S. Gray, "Fast Algorithms for Convolutional Neural Networks", 2015.
 #pragma once
 
 namespace refinestyle::native {
 
-enum class Algorithm { kKeepDirect, kKeepWinograd, kUpDirect, kUpWinograd };
+enum class Algorithm {
+  kKeepDirect, kKeepWinograd, kUpDirect, kUpWinograd, kDownDirect, kDownWinograd, kDownPoint
+};
 
 // Along one axis.
 struct AlgorithmShape {
@@ -34,6 +40,9 @@ constexpr AlgorithmShape shape_of(Algorithm algorithm) {
     case Algorithm::kKeepWinograd: return {6, 4, 4, 6, 6};
     case Algorithm::kUpDirect: return {2, 1, 2, 3, 3};
     case Algorithm::kUpWinograd: return {5, 4, 8, 9, 6};
+    case Algorithm::kDownDirect: return {3, 2, 1, 3, 3};
+    case Algorithm::kDownWinograd: return {9, 8, 4, 9, 6};
+    case Algorithm::kDownPoint: return {2, 2, 1, 1, 1};
   }
   return {};
 }
@@ -47,15 +56,26 @@ constexpr double kUpDirectWeights[3][3] = {{1, 0, 0}, {0, 0, 1}, {0, 1, 0}};
 constexpr double kUpWinogradWeights[6][3] = {{0, 0, 1.0 / 2},         {-1.0 / 2, 0, -1.0 / 2},
                                              {1.0 / 6, 0, -1.0 / 6},  {1.0 / 3, 0, 1.0 / 6},
                                              {1, 0, 0},               {0, 1, 0}};
+constexpr double kDownWinogradWeights[6][3] = {{1.0 / 2, 0, 0},        {-1.0 / 2, 0, -1.0 / 2},
+                                               {-1.0 / 6, 0, 1.0 / 6}, {1.0 / 6, 0, 1.0 / 3},
+                                               {0, 0, 1},              {0, 1, 0}};
+constexpr double kDownPointWeights[1][3] = {{0, 1, 0}};
 
-inline const double (*weights_of(Algorithm algorithm))[3] {
+constexpr const double (*weights_of(Algorithm algorithm))[3] {
   switch (algorithm) {
     case Algorithm::kKeepDirect: return kKeepDirectWeights;
     case Algorithm::kKeepWinograd: return kKeepWinogradWeights;
     case Algorithm::kUpDirect: return kUpDirectWeights;
     case Algorithm::kUpWinograd: return kUpWinogradWeights;
+    case Algorithm::kDownDirect: return kKeepDirectWeights;
+    case Algorithm::kDownWinograd: return kDownWinogradWeights;
+    case Algorithm::kDownPoint: return kDownPointWeights;
   }
   return nullptr;
+}
+
+constexpr bool is_up(Algorithm algorithm) {
+  return algorithm == Algorithm::kUpDirect || algorithm == Algorithm::kUpWinograd;
 }
 
 }  // namespace refinestyle::native

@@ -139,7 +139,36 @@ void read_tensor(const Field& tensor, std::map<std::string, Constant>& constants
 
 }  // namespace
 
-std::map<std::string, Constant> read_constants(const uint8_t* bytes, std::size_t size) {
+std::string text(const std::vector<int64_t>& dims) {
+  std::string list;
+  for (int64_t side : dims) list += (list.empty() ? "" : ", ") + std::to_string(side);
+  return "[" + list + "]";
+}
+
+bool Constants::has_any(const std::string& prefix) const {
+  const auto found = by_name_.lower_bound(prefix);
+  return found != by_name_.end() && found->first.compare(0, prefix.size(), prefix) == 0;
+}
+
+const Constant& Constants::take(const std::string& name) const {
+  const auto found = by_name_.find(name);
+  if (found == by_name_.end()) {
+    throw BadGraph{"the graph has no constant '" + name + "'", "",
+                   "a graph of this version of rs-export"};
+  }
+  return found->second;
+}
+
+const Constant& Constants::take(const std::string& name, const std::vector<int64_t>& dims) const {
+  const Constant& constant = take(name);
+  if (constant.dims != dims) {
+    throw BadGraph{"the constant '" + name + "' has another shape", text(constant.dims),
+                   text(dims)};
+  }
+  return constant;
+}
+
+Constants read_constants(const uint8_t* bytes, std::size_t size) {
   std::map<std::string, Constant> constants;
   Message model(bytes, size);
   Field field, inner;
@@ -150,7 +179,7 @@ std::map<std::string, Constant> read_constants(const uint8_t* bytes, std::size_t
       if (inner.number == kGraphInitializer && inner.data) read_tensor(inner, constants);
     }
   }
-  return constants;
+  return Constants(std::move(constants));
 }
 
 }  // namespace refinestyle::native

@@ -8,51 +8,11 @@ namespace {
 
 constexpr float kActivationGain = 1.41421356f;  // leaky ReLU passes on its positive factors
 constexpr float kBlurGain = 1.0f / 16;          // of the taps (1, 3, 3, 1) of both axes, gain 4
-constexpr int kTaps = 9;
-// Bytes of kernels that may stay in a core's cache beside a block of tiles.
-constexpr long kResidentBytes = 2621440;
 // The smallest input of a layer that has enough tiles to make up for the weights of Winograd's
 // points, of which there are four times as many.
 constexpr int kWinogradFrom = 32;
 // What a layer may ask for, so that no number overflows: the last is values of its map.
 constexpr int64_t kMaxChannels = 4096, kMaxSize = 8192, kMaxMap = int64_t{1} << 29;
-
-std::string text(const std::vector<int64_t>& dims) {
-  std::string list;
-  for (int64_t side : dims) list += (list.empty() ? "" : ", ") + std::to_string(side);
-  return "[" + list + "]";
-}
-
-class Source {
- public:
-  explicit Source(std::map<std::string, Constant> constants) : constants_(std::move(constants)) {}
-
-  bool has_any(const std::string& prefix) const {
-    const auto found = constants_.lower_bound(prefix);
-    return found != constants_.end() && found->first.compare(0, prefix.size(), prefix) == 0;
-  }
-
-  const Constant& take(const std::string& name) const {
-    const auto found = constants_.find(name);
-    if (found == constants_.end()) {
-      throw BadGraph{"the graph has no constant '" + name + "'", "",
-                     "a synthesis graph of this version of rs-export"};
-    }
-    return found->second;
-  }
-
-  const Constant& take(const std::string& name, const std::vector<int64_t>& dims) const {
-    const Constant& constant = take(name);
-    if (constant.dims != dims) {
-      throw BadGraph{"the constant '" + name + "' has another shape", text(constant.dims),
-                     text(dims)};
-    }
-    return constant;
-  }
-
- private:
-  std::map<std::string, Constant> constants_;
-};
 
 Floats copy(const std::vector<float>& values, int room, float factor = 1) {
   Floats copied = make_floats(room);
@@ -71,7 +31,7 @@ Floats in_panels(const std::vector<float>& values, int out, int in, int panels, 
   return packed;
 }
 
-Affine affine(const Source& source, const std::string& name, int channels, int room, int w_dim,
+Affine affine(const Constants& source, const std::string& name, int channels, int room, int w_dim,
               int panel) {
   Affine built;
   built.panels = room / panel;
@@ -81,57 +41,28 @@ Affine affine(const Source& source, const std::string& name, int channels, int r
   return built;
 }
 
-// The taps of a kernel for output o and input i, whatever the order that the file has them in.
-struct Taps {
-  const float* values;
-  long in, out;
-  bool turned;  // [in][out][3][3]
-
-  const float* at(long o, long i) const {
-    return values + (turned ? i * out + o : o * in + i) * kTaps;
-  }
-};
-
-void set_weights(Conv& conv, const Taps& taps, int panel) {
-  const AlgorithmShape shape = shape_of(conv.algorithm);
-  const double(*points)[3] = weights_of(conv.algorithm);
-  const int distinct = shape.distinct;
-  const long a_panel = static_cast<long>(conv.in_padded) * panel;
-  const long panels = conv.out_padded / panel, a_point = panels * a_panel;
-  conv.weights = make_floats(distinct * distinct * a_point);
-  conv.tap_squares = make_floats(a_point);
-  conv.tap_sums = make_floats(a_point);
+void set_tap_sums(Conv& conv, const Taps& taps, int panel) {
+  const std::size_t count = static_cast<std::size_t>(conv.in_padded) * conv.out_padded;
+  conv.tap_squares = make_floats(count);
+  conv.tap_sums = make_floats(count);
   for (int o = 0; o < conv.out; ++o) {
     for (int i = 0; i < conv.in; ++i) {
       const float* tap = taps.at(o, i);
-      const long at = o / panel * a_panel + static_cast<long>(i) * panel + o % panel;
-      double sum = 0, squares = 0, rows[6][3];
-      for (int t = 0; t < kTaps; ++t) {
+      double sum = 0, squares = 0;
+      for (int t = 0; t < Taps::kCount; ++t) {
         sum += tap[t];
         squares += static_cast<double>(tap[t]) * tap[t];
       }
+      const long at = place_of(conv, o, i, panel);
       conv.tap_sums[at] = static_cast<float>(sum);
       conv.tap_squares[at] = static_cast<float>(squares);
-      for (int p = 0; p < distinct; ++p) {
-        for (int x = 0; x < 3; ++x) {
-          rows[p][x] = points[p][0] * tap[x] + points[p][1] * tap[3 + x] + points[p][2] * tap[6 + x];
-        }
-      }
-      for (int p = 0; p < distinct; ++p) {
-        for (int q = 0; q < distinct; ++q) {
-          const double value =
-              rows[p][0] * points[q][0] + rows[p][1] * points[q][1] + rows[p][2] * points[q][2];
-          conv.weights[(p * distinct + q) * a_point + at] = static_cast<float>(value);
-        }
-      }
     }
   }
 }
 
-Conv conv(const Source& source, const std::string& name, int up, int size, int w_dim, int panel) {
+Conv conv(const Constants& source, const std::string& name, int up, int size, int w_dim, int panel) {
   Conv built;
   built.name = name;
-  built.up = up;
   built.size = size;
   const Constant& weight = source.take(name + ".weight");
   const auto& dims = weight.dims;
@@ -149,16 +80,14 @@ Conv conv(const Source& source, const std::string& name, int up, int size, int w
   }
   built.out = static_cast<int>(dims[up == 2]);
   built.in = static_cast<int>(dims[up != 2]);
-  built.out_padded = padded(built.out);
-  built.in_padded = padded(built.in);
   const bool large = size >= kWinogradFrom;
   built.algorithm = up == 2 ? (large ? Algorithm::kUpWinograd : Algorithm::kUpDirect)
                             : (large ? Algorithm::kKeepWinograd : Algorithm::kKeepDirect);
   built.gain = kActivationGain * (up == 2 ? kBlurGain : 1);
-  const int distinct = shape_of(built.algorithm).distinct;
-  built.resident = int64_t{4 * distinct * distinct} * built.in_padded * built.out_padded <=
-                   kResidentBytes;
-  set_weights(built, {weight.values.data(), built.in, built.out, up == 2}, panel);
+  set_room(built);
+  const Taps taps{weight.values.data(), built.in, built.out, up == 2};
+  set_weights(built, taps, panel);
+  set_tap_sums(built, taps, panel);
   built.affine = affine(source, name + ".affine", built.in, built.in_padded, w_dim, panel);
   const auto& noise = source.take(name + ".noise", {side, side}).values;
   built.noise = copy(noise, static_cast<int>(noise.size()), kActivationGain);
@@ -167,7 +96,7 @@ Conv conv(const Source& source, const std::string& name, int up, int size, int w
   return built;
 }
 
-ToRgb torgb(const Source& source, const std::string& name, int size, int in, int w_dim, int panel) {
+ToRgb torgb(const Constants& source, const std::string& name, int size, int in, int w_dim, int panel) {
   ToRgb built;
   built.size = size;
   built.in = in;
@@ -216,8 +145,7 @@ void require_chain(const Layers& layers, int start) {
 
 }  // namespace
 
-Layers build_layers(std::map<std::string, Constant> constants, int panel) {
-  const Source source(std::move(constants));
+Layers build_layers(const Constants& source, int panel) {
   Layers layers;
   const Constant& start = source.take("const");
   const auto& first = source.take("b4.conv1.affine.weight").dims;

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "constants.h"
+#include "filters.h"
 #include "kernels.h"
 #include "memory.h"
 
@@ -19,18 +20,10 @@ struct Affine {
 };
 
 // A refined convolution with noise, bias and activation.
-struct Conv {
-  std::string name;
-  int up = 1;
-  int size = 0;             // of its input
-  int in = 0, out = 0;      // channels
-  int in_padded = 0, out_padded = 0;
+struct Conv : Filter {
   long P_offset = 0, Q_offset = 0;  // in the packed tokens, the second for modulation, too
-  Algorithm algorithm{};
-  bool resident = false;    // its kernels fit into a core's cache
   float gain = 0;           // of all that follows the convolution, goes into the demodulation
   Affine affine;
-  Floats weights;           // [distinct^2][panels][in_padded][panel]
   Floats tap_squares, tap_sums;  // [panels][in_padded][panel]
   Floats noise, bias;       // [2 size or size][same], [out_padded]; times the activation's gain
 };
@@ -50,11 +43,9 @@ struct Layers {
   std::vector<ToRgb> torgbs;
 };
 
-inline int padded(int channels) { return (channels + kChannels - 1) / kChannels * kChannels; }
-
 // Takes the constants by their names, as rs_export's `name_constants` gives them.
 //
 // Throws BadGraph where one is missing, of another shape, or too large, and std::bad_alloc.
-Layers build_layers(std::map<std::string, Constant> constants, int panel);
+Layers build_layers(const Constants& constants, int panel);
 
 }  // namespace refinestyle::native

@@ -26,57 +26,57 @@ long map_row(int size, int channels) {
 
 }  // namespace
 
-int points_of(const Conv& conv) {
-  const int points = shape_of(conv.algorithm).points;
+int points_of(const Filter& filter) {
+  const int points = shape_of(filter.algorithm).points;
   return points * points;
 }
 
-int distinct_of(const Conv& conv) {
-  const int distinct = shape_of(conv.algorithm).distinct;
+int distinct_of(const Filter& filter) {
+  const int distinct = shape_of(filter.algorithm).distinct;
   return distinct * distinct;
 }
 
-int block_tiles(const Conv& conv) {
-  const long group = 4L * points_of(conv) * kGroup * (conv.in_padded + conv.out_padded);
+int block_tiles(const Filter& filter) {
+  const long group = 4L * points_of(filter) * kGroup * (filter.in_padded + filter.out_padded);
   return kGroup * static_cast<int>(std::max(1L, kBlockBytes / group));
 }
 
-int chunk_tiles(const Conv& conv) {
-  const long group = 4L * points_of(conv) * kGroup * conv.in_padded;
+int chunk_tiles(const Filter& filter) {
+  const long group = 4L * points_of(filter) * kGroup * filter.in_padded;
   return kGroup * static_cast<int>(std::max(1L, kChunkBytes / group));
 }
 
-int side_tiles(const Conv& conv) {
-  return conv.size / shape_of(conv.algorithm).step + (conv.up == 2 ? 1 : 0);
+int side_tiles(const Filter& filter) {
+  return filter.size / shape_of(filter.algorithm).step + (is_up(filter.algorithm) ? 1 : 0);
 }
 
-int band_rows(const Conv& conv, int threads) {
-  const int side = side_tiles(conv);
-  const int rows = conv.resident ? ceil_div(kBlocksOfThread * threads * block_tiles(conv), side)
-                                 : chunk_tiles(conv) / side;
+int band_rows(const Filter& up, int threads) {
+  const int side = side_tiles(up);
+  const int rows = up.resident ? ceil_div(kBlocksOfThread * threads * block_tiles(up), side)
+                                 : chunk_tiles(up) / side;
   return std::clamp(rows, 1, side);
 }
 
 std::size_t floats_of(const Map& map) { return static_cast<std::size_t>(map.row) * (map.mask + 1); }
 
-Map unblurred_map(const Conv& conv, int threads, float* data) {
-  const AlgorithmShape shape = shape_of(conv.algorithm);
-  const long slots = power_of_two(static_cast<long>(shape.out) * band_rows(conv, threads) + 4);
-  const long row = (static_cast<long>(shape.out) * side_tiles(conv) + 1) * conv.out_padded;
-  return {data, row, conv.out_padded, slots - 1};
+Map unblurred_map(const Filter& up, int threads, float* data) {
+  const AlgorithmShape shape = shape_of(up.algorithm);
+  const long slots = power_of_two(static_cast<long>(shape.out) * band_rows(up, threads) + 4);
+  const long row = (static_cast<long>(shape.out) * side_tiles(up) + 1) * up.out_padded;
+  return {data, row, up.out_padded, slots - 1};
 }
 
 std::size_t map_floats(int size, int channels) {
   return static_cast<std::size_t>(map_row(size, channels)) * (size + kBorder + kBorderAfter);
 }
 
-Map ring_map(const Conv& conv, int threads, float* data) {
-  const int out = shape_of(conv.algorithm).out;
-  const long slots = power_of_two(static_cast<long>(out) * band_rows(conv, threads) + 8);
-  return {data, map_row(2 * conv.size, conv.out_padded), conv.out_padded, slots - 1};
+Map ring_map(const Filter& up, int threads, float* data) {
+  const int out = shape_of(up.algorithm).out;
+  const long slots = power_of_two(static_cast<long>(out) * band_rows(up, threads) + 8);
+  return {data, map_row(2 * up.size, up.out_padded), up.out_padded, slots - 1};
 }
 
-bool fused(const Conv& up, const Conv& keep) { return up.resident && keep.resident; }
+bool fused(const Filter& up, const Filter& keep) { return up.resident && keep.resident; }
 
 void clear_slot(const Map& map, long slot) {
   std::memset(map.data + slot * map.row, 0, map.row * sizeof(float));

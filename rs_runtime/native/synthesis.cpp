@@ -15,18 +15,6 @@ struct Rows {
   long row;  // floats from a row to the next
 };
 
-// Calls use(point) for the points that have a weight.
-template <class Use>
-void points_with(const AlgorithmShape& shape, int weight, const Use& use) {
-  const int row = weight / shape.distinct, column = weight % shape.distinct;
-  const int last = shape.distinct - 1;
-  const int rows = row == last ? shape.points - last : 1;
-  const int columns = column == last ? shape.points - last : 1;
-  for (int p = row; p < row + rows; ++p) {
-    for (int q = column; q < column + columns; ++q) use(p * shape.points + q);
-  }
-}
-
 // What a kernel of ones is at a weight point.
 float box_at(Algorithm algorithm, int weight) {
   const int distinct = shape_of(algorithm).distinct;
@@ -56,42 +44,34 @@ Synthesis::Synthesis(std::shared_ptr<const Layers> layers, const Kernels& kernel
       layers_(*shared_),
       kernels_(kernels),
       pool_(threads),
-      scratch_(pool_.threads()) {
+      products_(kernels_, pool_) {
   reserve();
 }
 
 void Synthesis::reserve() {
   const int threads = pool_.threads();
-  std::size_t change[2] = {}, d[2] = {}, kernels[2] = {}, V = 0, M = 0, own_V = 0, own_M = 0;
+  std::size_t change[2] = {}, d[2] = {}, kernels[2] = {};
   std::size_t unblurred = 0, ring = 0, maps = map_floats(4, layers_.convs[0].in_padded);
+  std::vector<const Filter*> filters;
   const auto grow = [](std::size_t& room, std::size_t needed) { room = std::max(room, needed); };
   for (std::size_t n = 0; n < layers_.convs.size(); ++n) {
     const Conv& conv = layers_.convs[n];
     styles_.push_back({make_floats(conv.in_padded), make_floats(conv.in_padded),
                        make_floats(conv.in_padded)});
     const std::size_t weights = static_cast<std::size_t>(conv.in_padded) * conv.out_padded;
-    const std::size_t points = points_of(conv);
-    const bool is_up = conv.up == 2;
-    grow(change[is_up], weights);
-    grow(d[is_up], conv.out_padded);
-    if (is_up) grow(unblurred, floats_of(unblurred_map(conv, threads, nullptr)));
-    if (is_up && fused(conv, layers_.convs[n + 1])) {
+    const bool up = is_up(conv.algorithm);
+    filters.push_back(&conv);
+    grow(change[up], weights);
+    grow(d[up], conv.out_padded);
+    if (conv.resident) grow(kernels[up], distinct_of(conv) * weights);
+    if (up) grow(unblurred, floats_of(unblurred_map(conv, threads, nullptr)));
+    if (up && fused(conv, layers_.convs[n + 1])) {
       grow(ring, floats_of(ring_map(conv, threads, nullptr)));
     } else if (n + 1 < layers_.convs.size()) {
-      grow(maps, map_floats(conv.up * conv.size, conv.out_padded));
-    }
-    if (conv.resident) {
-      grow(kernels[is_up], distinct_of(conv) * weights);
-      grow(own_V, points * block_tiles(conv) * conv.in_padded);
-      grow(own_M, points * block_tiles(conv) * conv.out_padded);
-    } else {
-      // An up layer's band is a row of tiles at least.
-      const std::size_t tiles = std::max(chunk_tiles(conv), side_tiles(conv) + kGroup);
-      grow(V, points * tiles * conv.in_padded);
-      grow(M, points * tiles * conv.out_padded);
-      grow(own_V, static_cast<std::size_t>(conv.in_padded) * kernels_.panel);  // a panel of kernels
+      grow(maps, map_floats(up ? 2 * conv.size : conv.size, conv.out_padded));
     }
   }
+  products_.reserve(filters);
   for (const ToRgb& torgb : layers_.torgbs) {
     torgb_styles_.push_back(make_floats(torgb.in_padded));
     torgb_weights_.push_back(make_floats(3L * torgb.in_padded));
@@ -99,11 +79,8 @@ void Synthesis::reserve() {
   for (int i = 0; i < 2; ++i) {
     refined_[i] = {make_floats(change[i]), make_floats(d[i]), make_floats(kernels[i])};
   }
-  V_ = make_floats(V);
-  M_ = make_floats(M);
   unblurred_ = make_floats(unblurred);
   ring_ = make_floats(ring);
-  for (Scratch& own : scratch_) own = {make_floats(own_V), make_floats(own_M)};
   for (Floats& map : maps_) map = make_floats(maps);
   for (Floats& picture : pictures_) picture = make_floats(3L * layers_.size * layers_.size / 4);
 }
@@ -209,7 +186,7 @@ void Synthesis::set_styles(const Inputs& inputs) {
 // Sets what `refined_` holds of a layer.
 void Synthesis::refine(const Conv& conv, const Inputs& inputs) {
   const Styles& own = styles_[&conv - layers_.convs.data()];
-  Refined& made = refined_[conv.up == 2];
+  Refined& made = refined_[is_up(conv.algorithm)];
   const int panel = kernels_.panel, panels = conv.out_padded / panel;
   const long a_panel = static_cast<long>(conv.in_padded) * panel;
   const Rows P = with_padding({inputs.P + conv.P_offset, layers_.sum_out}, inputs.rank, conv.out,
@@ -233,74 +210,20 @@ void Synthesis::refine(const Conv& conv, const Inputs& inputs) {
   });
 }
 
-// One panel of the products of all points that have a weight.
-void Synthesis::multiply(const Conv& conv, int weight, int panel, const float* kernel,
-                         const float* V, float* M, const Tiles& tiles) {
-  const int blocks = conv.in_padded / kBlock, out_blocks = conv.out_padded / kBlock;
-  const long room = static_cast<long>(tiles.groups) * kGroup;
-  points_with(shape_of(conv.algorithm), weight, [&](int point) {
-    kernels_.multiply(kernel, blocks, V + point * room * conv.in_padded, tiles.count,
-                      M + point * room * conv.out_padded, out_blocks, panel);
-  });
-}
-
-// Transforms tiles, multiplies, and calls `inverse` for blocks of them, in any thread.
-void Synthesis::products(const Conv& conv, const Map& x, int first, int count,
-                         const Inverse& inverse) {
-  if (conv.resident) {
-    products_by_block(conv, x, first, count, inverse);
-  } else {
-    products_by_panel(conv, x, first, count, inverse);
-  }
-}
-
-// The kernels stay, the tiles come by: each thread takes blocks of tiles through all steps.
-void Synthesis::products_by_block(const Conv& conv, const Map& x, int first, int count,
-                                  const Inverse& inverse) {
-  const int step = block_tiles(conv), panels = conv.out_padded / kernels_.panel;
-  const long a_panel = static_cast<long>(conv.in_padded) * kernels_.panel;
-  const Refined& made = refined_[conv.up == 2];
-  pool_.each(ceil_div(count, step), [&](int i, int thread) {
-    float *V = scratch_[thread].V.get(), *M = scratch_[thread].M.get();
-    const Tiles tiles{first + i * step, std::min(step, count - i * step), side_tiles(conv),
-                      step / kGroup};
-    kernels_.forward(conv.algorithm, x, tiles, conv.in_padded / kBlock, V);
-    for (int weight = 0; weight < distinct_of(conv); ++weight) {
-      for (int n = 0; n < panels; ++n) {
-        const long at = (static_cast<long>(weight) * panels + n) * a_panel;
-        multiply(conv, weight, n, made.kernels.get() + at, V, M, tiles);
-      }
-    }
-    inverse(M, tiles);
-  });
-}
-
-// The tiles stay, the kernels come by: each thread makes a panel of them and uses it at once.
-void Synthesis::products_by_panel(const Conv& conv, const Map& x, int first, int count,
-                                  const Inverse& inverse) {
+// A layer's refined kernels: those that `refine` made, or made when they are used.
+KernelSource Synthesis::kernels_of(const Conv& conv) {
   const Styles& own = styles_[&conv - layers_.convs.data()];
-  Refined& made = refined_[conv.up == 2];
-  const int panel = kernels_.panel, panels = conv.out_padded / panel;
-  const long a_panel = static_cast<long>(conv.in_padded) * panel;
-  const Tiles all{first, count, side_tiles(conv), ceil_div(count, kGroup)};
-  const auto group = [&](int i) {
-    return Tiles{first + i * kGroup, std::min(kGroup, count - i * kGroup), all.per_row, all.groups};
-  };
-  pool_.each(all.groups, [&](int i, int) {
-    kernels_.forward(conv.algorithm, x, group(i), conv.in_padded / kBlock,
-                     V_.get() + static_cast<long>(i) * kGroup * conv.in_padded);
-  });
-  pool_.each(distinct_of(conv) * panels, [&](int i, int thread) {
-    const int weight = i / panels, n = i % panels;
-    float* kernel = scratch_[thread].V.get();
-    kernels_.materialise(conv.weights.get() + i * a_panel, made.change.get() + n * a_panel,
-                         own.gain.get(), made.d.get() + n * panel, box_at(conv.algorithm, weight),
-                         conv.in_padded, kernel);
-    multiply(conv, weight, n, kernel, V_.get(), M_.get(), all);
-  });
-  pool_.each(all.groups, [&](int i, int) {
-    inverse(M_.get() + static_cast<long>(i) * kGroup * conv.out_padded, group(i));
-  });
+  const Refined& made = refined_[is_up(conv.algorithm)];
+  if (conv.resident) return {1, [&](int, int, float*) { return made.kernels.get(); }};
+  return {1, [&](int weight, int panel, float* room) {
+            const long panels = conv.out_padded / kernels_.panel;
+            const long a_panel = static_cast<long>(conv.in_padded) * kernels_.panel;
+            kernels_.materialise(conv.weights.get() + (weight * panels + panel) * a_panel,
+                                 made.change.get() + panel * a_panel, own.gain.get(),
+                                 made.d.get() + panel * kernels_.panel,
+                                 box_at(conv.algorithm, weight), conv.in_padded, room);
+            return room;
+          }};
 }
 
 // Rows [row, row_end) of tiles of a size-keeping layer.
@@ -310,9 +233,10 @@ void Synthesis::keep(const Conv& conv, const Map& x, const Map* y, const Rgb& rg
   const int side = side_tiles(conv), end = row_end * side;
   const int step = conv.resident ? end : chunk_tiles(conv);
   for (int first = row * side; first < end; first += step) {
-    products(conv, x, first, std::min(step, end - first), [&](const float* M, const Tiles& tiles) {
+    const auto inverse = [&](const float* M, const Tiles& tiles) {
       kernels_.inverse_keep(conv.algorithm, M, conv.out_padded / kBlock, tiles, epilogue, y, rgb);
-    });
+    };
+    products_.run(conv, x, first, std::min(step, end - first), kernels_of(conv), inverse);
   }
 }
 
@@ -330,9 +254,10 @@ void Synthesis::up(const Conv& conv, const Map& x, const Map& y,
   int done = 0;
   for (int row = 0; row < side; row += band) {
     const int row_end = std::min(row + band, side);
-    products(conv, x, row * side, (row_end - row) * side, [&](const float* M, const Tiles& tiles) {
+    const auto inverse = [&](const float* M, const Tiles& tiles) {
       kernels_.inverse_up(conv.algorithm, M, conv.out_padded / kBlock, tiles, unblurred);
-    });
+    };
+    products_.run(conv, x, row * side, (row_end - row) * side, kernels_of(conv), inverse);
     // A blurred row reads two rows below its own.
     const int end = std::min(out * row_end - 2, size);
     pool_.each(ceil_div(end - done, kRowsOfBlur), [&](int i, int) {

@@ -9,6 +9,7 @@
 
 #include "layers.h"
 #include "pool.h"
+#include "products.h"
 
 namespace refinestyle::native {
 
@@ -38,19 +39,12 @@ class Synthesis {
     Floats change, d;  // dW m in panels, [out_padded]
     Floats kernels;    // all points, where they stay in the cache
   };
-  using Inverse = std::function<void(const float* M, const Tiles&)>;
 
   void reserve();
   void set_styles(const Inputs& inputs);
   void draw_block(int block, const Inputs& inputs, const float* picture, float* larger);
   void refine(const Conv& conv, const Inputs& inputs);
-  void multiply(const Conv& conv, int weight, int panel, const float* kernel, const float* V,
-                float* M, const Tiles& tiles);
-  void products(const Conv& conv, const Map& x, int first, int count, const Inverse& inverse);
-  void products_by_block(const Conv& conv, const Map& x, int first, int count,
-                         const Inverse& inverse);
-  void products_by_panel(const Conv& conv, const Map& x, int first, int count,
-                         const Inverse& inverse);
+  KernelSource kernels_of(const Conv& conv);
   void keep(const Conv& conv, const Map& x, const Map* y, const Rgb& rgb, int row, int row_end);
   void up(const Conv& conv, const Map& x, const Map& y, const std::function<void(int)>& ready);
   void enlarge(const float* picture, const ToRgb& torgb, float* larger);
@@ -59,22 +53,19 @@ class Synthesis {
   const Layers& layers_;
   const Kernels& kernels_;
   Pool pool_;
+  Products products_;
   std::mutex running_;
 
   // Of the run that is under way.
   struct Styles {
     Floats style, gain, modulation;  // s + ds; times m; m
   };
-  struct Scratch {  // of one thread
-    Floats V, M;
-  };
   std::vector<Styles> styles_;         // by convolution
   std::vector<Floats> torgb_styles_;   // [in_padded]
   std::vector<Floats> torgb_weights_;  // [3][in_padded], scaled by the style
   Buffer P_, Q_;                       // one layer's, with padded channels
   Refined refined_[2];                 // of a block's size-keeping layer and of its up layer
-  Floats V_, M_, unblurred_, ring_;
-  std::vector<Scratch> scratch_;
+  Floats unblurred_, ring_;
   Floats maps_[2], pictures_[2];
   int map_ = 0;  // which of maps_ is the next block's input
 };

@@ -44,9 +44,9 @@ class NativeEngine final : public Engine {
     const int cpus = usable_cpus();
     threads_ = options.threads > 0 ? options.threads : cpus;
     most_ = static_cast<std::size_t>(std::max(1, cpus / threads_));
-    auto constants = native::read_constants(graph.bytes.data(), graph.bytes.size());
+    const auto constants = native::read_constants(graph.bytes.data(), graph.bytes.size());
     layers_ = std::make_shared<const native::Layers>(
-        native::build_layers(std::move(constants), kernels_.panel));
+        native::build_layers(constants, kernels_.panel));
     size_ = layers_->size;
     ports_ = {Port{"w_plus", {1, layers_->num_ws, layers_->w_dim}},
               Port{"P", {1, -1, layers_->sum_out}}, Port{"Q", {1, -1, layers_->sum_in}},

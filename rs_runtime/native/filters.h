@@ -1,0 +1,50 @@
+// The kernels of a 3x3 layer at the points of its algorithm.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "kernels.h"
+#include "memory.h"
+
+namespace refinestyle::native {
+
+struct Filter {
+  std::string name;
+  int size = 0;         // of its input
+  int in = 0, out = 0;  // channels
+  int in_padded = 0, out_padded = 0;
+  Algorithm algorithm{};
+  bool resident = false;  // its kernels fit into a core's cache
+  // [distinct^2][panels][in_padded][panel]; in columns, a third of the points' axis is left to make:
+  // [distinct][panels][3][in_padded][panel].
+  bool in_columns = false;
+  Floats weights;
+};
+
+// The taps of a kernel for output o and input i, whatever the order that a file has them in.
+struct Taps {
+  static constexpr int kCount = 9;
+  const float* values;
+  long in, out;
+  bool turned;  // [in][out][3][3]
+
+  const float* at(long o, long i) const {
+    return values + (turned ? i * out + o : o * in + i) * kCount;
+  }
+};
+
+inline int padded(int channels) { return (channels + kChannels - 1) / kChannels * kChannels; }
+
+// Sets `in_padded`, `out_padded` and `resident` of a filter that has all above them.
+void set_room(Filter& filter);
+
+// Throws std::bad_alloc.
+void set_weights(Filter& filter, const Taps& taps, int panel);
+
+// Where a weight of output o and input i lies in arrays [panels][in_padded][panel].
+inline long place_of(const Filter& filter, int o, int i, int panel) {
+  return (static_cast<long>(o / panel) * filter.in_padded + i) * panel + o % panel;
+}
+
+}  // namespace refinestyle::native
