@@ -21,7 +21,8 @@ _CPU_PROVIDERS = ("native", "cpu", "openvino", "openvino-bf16")
 _CPU_FORM = "cpu"
 # Roles that a GPU would not make faster: TensorRT has no engines for them, and they run on the CPU.
 HOST_ROLES = ("preprocess", "mapping", "text", "vision", "hypernetwork")
-# The role that our own engine runs; it leaves the others to a companion.
+# The role that our own engine runs wholly. Of encoders it runs the trunk, where a bundle has such a
+# variant, and it leaves the rest to a companion.
 NATIVE_ROLE = "synthesis"
 _BATCH_SIDE = "N"
 
@@ -164,9 +165,9 @@ def _suitable(name: str, role: Role, provider: str) -> list[Variant]:
     """Variants of the provider's engine; computing in fp16 is for GPUs, the CPU form is not."""
     if provider == "tensorrt" and name in HOST_ROLES:
         provider = "cpu"
-    engines = (providers()[provider],)
+    engines: tuple[str, ...] = (providers()[provider],)
     if provider == "native" and name != NATIVE_ROLE:
-        engines = companions()
+        engines = ("native", *companions())
     own = [variant for engine in engines for variant in role.variants if variant.engine == engine]
     if provider not in _CPU_PROVIDERS:
         return [variant for variant in own if variant.form != _CPU_FORM]

@@ -1,60 +1,34 @@
-"""Our own engine for the role `synthesis` on CPUs: 3x3 layers in Winograd form (rs_runtime/native).
+"""Our own engine for CPUs: 3x3 layers in Winograd form (rs_runtime/native).
 
-It computes in fp32, whatever the constants are stored in, and one picture at a time. The other
-roles run on an engine for graphs of any kind (`select.companions`).
+It computes in fp32, whatever the constants are stored in, and one picture at a time: the role
+`synthesis` wholly, and the trunk of encoders. The rest runs on an engine for graphs of any kind
+(`select.companions`).
 """
 
 from __future__ import annotations
 
 import ctypes
-import functools
-import os
-import sys
-from collections.abc import Collection, Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rs_runtime.contracts.errors import IncompatibleError, ResourceError
-from rs_runtime.engines.interruptible import interruptible
+from rs_runtime.contracts.errors import IncompatibleError
+from rs_runtime.engines.base import Engine, Value, as_array
+from rs_runtime.engines.cut import cut
+from rs_runtime.engines.native_library import Handle, address, library
 
 PROVIDERS = ("native",)
 # What is compiled for every machine computes four numbers at once; other engines do better.
 SLOW_INSTRUCTIONS = "baseline"
-_FOLDER = Path(__file__).resolve().parents[1] / "native"
-_LIBRARY = _FOLDER / f"librefinestyle_native{'.dylib' if sys.platform == 'darwin' else '.so'}"
-_HINT = "install a C++ compiler, then the package again; or use --provider auto"
-_OUT_OF_MEMORY = 2
-_ERROR_BYTES = 1000
-_Floats = NDArray[np.float32]
+_PICTURE = "trunk.picture"
+# Maps that a trunk ends in, and how much smaller than the picture they are.
+_TAPS = {"trunk.quarter": 4, "trunk.eighth": 8, "trunk.sixteenth": 16}
 
-
-class _Shape(ctypes.Structure):
-    """`rs_native_shape` of refinestyle_native.h."""
-
-    _fields_ = (
-        *((name, ctypes.c_int32) for name in ("size", "num_ws", "w_dim")),
-        *((name, ctypes.c_int64) for name in ("sum_out", "sum_in", "style_channels")),
-    )
-
-
-@functools.cache
-def _library() -> ctypes.CDLL:
-    try:
-        library = ctypes.CDLL(str(_LIBRARY))
-    except OSError as error:
-        there = _LIBRARY.exists()
-        raise ResourceError(
-            "the native engine is not there",
-            found=str(error) if there else "it was not built when the package was installed",
-            hint=_HINT,
-        ) from error
-    library.rs_native_open.restype = ctypes.c_void_p
-    library.rs_native_describe.restype = _Shape
-    library.rs_native_instructions.restype = ctypes.c_char_p
-    return library
+Shapes: TypeAlias = Mapping[str, Sequence[int | str]]
+# Opens a part of a graph with another engine: its label, the part, shapes of its inputs.
+OpenPart: TypeAlias = Callable[[str, bytes, Shapes], Engine]
 
 
 def instructions() -> str:
@@ -66,7 +40,7 @@ def instructions() -> str:
     Raises:
         ResourceError: The engine is not there.
     """
-    return _library().rs_native_instructions().decode()
+    return library().rs_native_instructions().decode()
 
 
 def available_providers() -> list[str]:
@@ -75,13 +49,13 @@ def available_providers() -> list[str]:
     Raises:
         ResourceError: The engine is not there.
     """
-    _library()
+    library()
     return list(PROVIDERS)
 
 
 def require_built(provider: str) -> None:
     """Raises ResourceError unless the engine is there."""
-    _library()
+    library()
 
 
 class NativeEngine:
@@ -109,23 +83,17 @@ class NativeEngine:
             ResourceError: The engine, the instructions or memory are missing.
             IncompatibleError: It is no such graph.
         """
-        library = _library()
-        if threads is None:
-            threads = _usable_cpus()
-        error = ctypes.create_string_buffer(_ERROR_BYTES)
+        own = library()
         self.label = label
-        self._close = library.rs_native_close
-        self._network = library.rs_native_open(
+        self._network = Handle(
+            own.rs_native_open,
+            own.rs_native_close,
+            label,
             graph,
-            ctypes.c_size_t(len(graph)),
-            ctypes.c_int32(threads),
-            None if instructions is None else instructions.encode(),
-            error,
-            ctypes.c_size_t(_ERROR_BYTES),
+            threads=threads,
+            instructions=instructions,
         )
-        if not self._network:
-            raise _refused(label, error.value.decode(errors="replace"))
-        shape = library.rs_native_describe(ctypes.c_void_p(self._network))
+        shape = own.rs_native_describe(self._network.pointer)
         self._size = shape.size
         # By input, in the order of rs_native_run; L is known only at run time.
         self._shapes: dict[str, tuple[int | str, ...]] = {
@@ -141,30 +109,16 @@ class NativeEngine:
         feeds = self._checked(inputs)
         image_float = np.empty((1, 3, self._size, self._size), np.float32)
         image = np.empty((1, self._size, self._size, 3), np.uint8)
-        rank = feeds["P"].shape[1]
-        network = ctypes.c_void_p(self._network)
-        stop = ctypes.c_int32(0)
-        arguments = [
-            *(_pointer(feeds[name]) for name in self._shapes),
-            *(ctypes.c_int32(rank), _pointer(image_float), _pointer(image), ctypes.byref(stop)),
-        ]
-        status = interruptible(
-            lambda: _library().rs_native_run(network, *arguments),
-            lambda: setattr(stop, "value", 1),
+        self._network.run(
+            library().rs_native_run,
+            *(address(feeds[name]) for name in self._shapes),
+            ctypes.c_int32(feeds["P"].shape[1]),
+            address(image_float),
+            address(image),
         )
-        if status == _OUT_OF_MEMORY:
-            raise ResourceError(
-                f"not enough memory to run the graph {self.label!r}",
-                hint="use fewer domains at once",
-            )
         return {"image": image, "image_float": image_float}
 
-    def __del__(self) -> None:
-        """Frees the network."""
-        if getattr(self, "_network", None):
-            self._close(ctypes.c_void_p(self._network))
-
-    def _checked(self, inputs: Mapping[str, Any]) -> dict[str, _Floats]:
+    def _checked(self, inputs: Mapping[str, Any]) -> dict[str, NDArray[np.float32]]:
         if set(inputs) != set(self._shapes):
             raise IncompatibleError(
                 f"the graph {self.label!r} has other inputs than its manifest says",
@@ -184,25 +138,70 @@ class NativeEngine:
         return {name: np.ascontiguousarray(value) for name, value in inputs.items()}
 
 
-def _usable_cpus() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+class NativeEncoder:
+    """An encoder's graph: its trunk is ours, what comes before and after is another engine's.
 
+    Attributes:
+        provider: "native".
+        label: The graph's name in messages.
+    """
 
-def _pointer(array: NDArray[Any]) -> ctypes.c_void_p:
-    return ctypes.c_void_p(array.ctypes.data)
+    provider = "native"
 
+    def __init__(
+        self,
+        label: str,
+        graph: bytes,
+        shapes: Shapes,
+        open_part: OpenPart,
+        threads: int | None = None,
+        instructions: str | None = None,
+    ) -> None:
+        """Transforms the trunk's kernels and opens the two parts.
 
-def _refused(label: str, message: str) -> IncompatibleError | ResourceError:
-    if message == "memory":
-        return ResourceError(f"not enough memory to open the graph {label!r}")
-    what, found, expected = (*message.split("|"), "", "")[:3]
-    if not expected:
-        return ResourceError(f"the native engine cannot open the graph {label!r}", found=found)
-    return IncompatibleError(
-        f"the native engine cannot open the graph {label!r}: {what}",
-        found=found,
-        expected=expected,
-        hint="use --provider auto, or export the bundle again with rs-export",
-    )
+        Args:
+            label: What to call the graph in messages.
+            graph: An encoder's graph, its trunk named as rs-export does.
+            shapes: Of the graph's inputs by name; `image` is [1, S, S, 3].
+            open_part: Opens what comes before the trunk, and after it.
+            threads: Of one run of the trunk; None takes every CPU that this process may use.
+            instructions: "avx512", "avx2" or "baseline"; None takes the fastest.
+
+        Raises:
+            ResourceError: An engine, the instructions or memory are missing.
+            IncompatibleError: It is no such graph.
+        """
+        own = library()
+        size = int(shapes["image"][1])
+        self.label = label
+        self._trunk = Handle(
+            own.rs_native_trunk_open,
+            own.rs_native_trunk_close,
+            label,
+            graph,
+            ctypes.c_int32(size),
+            threads=threads,
+            instructions=instructions,
+        )
+        shape = own.rs_native_trunk_describe(self._trunk.pointer)
+        self._picture = (1, shape.channels_in, size, size)
+        self._taps = {
+            name: (1, channels, size // step, size // step)
+            for (name, step), channels in zip(_TAPS.items(), shape.channels, strict=True)
+        }
+        before = cut(graph, {}, {_PICTURE: self._picture})
+        after = cut(graph, self._taps, {})
+        self._before = open_part(f"{label}, before its trunk", before, shapes)
+        self._after = open_part(f"{label}, after its trunk", after, self._taps)
+
+    def run(self, inputs: Mapping[str, Value], keep: Collection[str] = ()) -> dict[str, Any]:
+        """Runs the graph once; see ``Engine.run``. The trunk serves one thread at a time."""
+        found = as_array(self._before.run(inputs)[_PICTURE])
+        picture = np.ascontiguousarray(found.reshape(self._picture), np.float32)
+        taps = {name: np.empty(shape, np.float32) for name, shape in self._taps.items()}
+        self._trunk.run(
+            library().rs_native_trunk_run,
+            address(picture),
+            *(address(tap) for tap in taps.values()),
+        )
+        return self._after.run(taps, keep)

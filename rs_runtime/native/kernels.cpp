@@ -180,12 +180,47 @@ void inverse_up_by(const float* M, int out_blocks, const Tiles& tiles, const Map
   }
 }
 
+inline void store_normalised(const Normalised& norm, long row, long column, int b, vec value) {
+  store(norm.map.at(row, column) + b * kLanes,
+        value * load(norm.scale + b * kLanes) + load(norm.shift + b * kLanes));
+}
+
+template <class A>
+void inverse_plain_by(const float* M, int out_blocks, const Tiles& tiles,
+                      const PlainEpilogue& epilogue, const Map& y, const Normalised* norm) {
+  constexpr int side = A::shape.out;
+  const long point = static_cast<long>(tiles.groups) * out_blocks * kGroup * kBlock;
+  for (int t = 0; t < tiles.count; ++t) {
+    const int row = (tiles.first + t) / tiles.per_row * side;
+    const int column = (tiles.first + t) % tiles.per_row * side;
+    for (int b = 0; b < out_blocks * kParts; ++b) {
+      vec out[side][side];
+      const long from = place(t, out_blocks, b / kParts) + b % kParts * kLanes;
+      inverse_tile<A>(M + from, point, out);
+      const vec bias = load(epilogue.bias + b * kLanes);
+      const vec slope = epilogue.slope == nullptr ? bias : load(epilogue.slope + b * kLanes);
+      for (int i = 0; i < side; ++i) {
+        float* to = y.at(row + i, column) + b * kLanes;
+        for (int j = 0; j < side; ++j) {
+          vec value = out[i][j] + bias;
+          if (epilogue.slope != nullptr) value = value > 0 ? value : slope * value;
+          store(to + j * y.pixel, value);
+          if (norm != nullptr) store_normalised(*norm, row + i, column + j, b, value);
+        }
+      }
+    }
+  }
+}
+
 void forward(Algorithm algorithm, const Map& x, const Tiles& tiles, int blocks, float* V) {
   switch (algorithm) {
     case Algorithm::kKeepDirect: return forward_by<KeepDirect>(x, tiles, blocks, V);
     case Algorithm::kKeepWinograd: return forward_by<KeepWinograd>(x, tiles, blocks, V);
     case Algorithm::kUpDirect: return forward_by<UpDirect>(x, tiles, blocks, V);
     case Algorithm::kUpWinograd: return forward_by<UpWinograd>(x, tiles, blocks, V);
+    case Algorithm::kDownDirect: return forward_by<DownDirect>(x, tiles, blocks, V);
+    case Algorithm::kDownWinograd: return forward_by<DownWinograd>(x, tiles, blocks, V);
+    case Algorithm::kDownPoint: return forward_by<DownPoint>(x, tiles, blocks, V);
   }
 }
 
@@ -201,6 +236,20 @@ void inverse_up(Algorithm algorithm, const float* M, int out_blocks, const Tiles
   const auto inverse =
       algorithm == Algorithm::kUpDirect ? inverse_up_by<UpDirect> : inverse_up_by<UpWinograd>;
   inverse(M, out_blocks, tiles, y);
+}
+
+void inverse_plain(Algorithm algorithm, const float* M, int out_blocks, const Tiles& tiles,
+                   const PlainEpilogue& epilogue, const Map& y, const Normalised* norm) {
+  const auto by = [&](auto inverse) { inverse(M, out_blocks, tiles, epilogue, y, norm); };
+  switch (algorithm) {
+    case Algorithm::kKeepDirect:
+    case Algorithm::kDownDirect: return by(inverse_plain_by<KeepDirect>);
+    case Algorithm::kKeepWinograd: return by(inverse_plain_by<KeepWinograd>);
+    case Algorithm::kDownWinograd: return by(inverse_plain_by<DownWinograd>);
+    case Algorithm::kDownPoint: return by(inverse_plain_by<DownPoint>);
+    case Algorithm::kUpDirect:
+    case Algorithm::kUpWinograd: return;
+  }
 }
 
 // -------------------------------------------------------------------------------- the products
@@ -302,6 +351,42 @@ void materialise(const float* weights, const float* change, const float* gain, c
   }
 }
 
+template <Algorithm kAlgorithm, int kPoint>
+inline void finish_points(const vec* columns, float* kernel, long point) {
+  constexpr const double* taps = weights_of(kAlgorithm)[kPoint];
+  vec sum = {};
+  if constexpr (taps[0] != 0) sum += static_cast<float>(taps[0]) * columns[0];
+  if constexpr (taps[1] != 0) sum += static_cast<float>(taps[1]) * columns[1];
+  if constexpr (taps[2] != 0) sum += static_cast<float>(taps[2]) * columns[2];
+  store(kernel, sum);
+  if constexpr (kPoint + 1 < shape_of(kAlgorithm).distinct) {
+    finish_points<kAlgorithm, kPoint + 1>(columns, kernel + point, point);
+  }
+}
+
+template <Algorithm kAlgorithm>
+void finish_by(const float* columns, int in, float* kernels) {
+  const long a_panel = static_cast<long>(in) * kPanel;
+  for (long at = 0; at < a_panel; at += kLanes) {
+    const vec own[3] = {load(columns + at), load(columns + a_panel + at),
+                        load(columns + 2 * a_panel + at)};
+    finish_points<kAlgorithm, 0>(own, kernels + at, a_panel);
+  }
+}
+
+void finish(Algorithm algorithm, const float* columns, int in, float* kernels) {
+  const auto by = [&](auto finish) { finish(columns, in, kernels); };
+  switch (algorithm) {
+    case Algorithm::kKeepDirect:
+    case Algorithm::kDownDirect: return by(finish_by<Algorithm::kKeepDirect>);
+    case Algorithm::kKeepWinograd: return by(finish_by<Algorithm::kKeepWinograd>);
+    case Algorithm::kUpDirect: return by(finish_by<Algorithm::kUpDirect>);
+    case Algorithm::kUpWinograd: return by(finish_by<Algorithm::kUpWinograd>);
+    case Algorithm::kDownWinograd: return by(finish_by<Algorithm::kDownWinograd>);
+    case Algorithm::kDownPoint: return by(finish_by<Algorithm::kDownPoint>);
+  }
+}
+
 void affine(const float* x, const float* weights, const float* bias, int in, int panels,
             float* y) {
   for (int panel = 0; panel < panels; ++panel) {
@@ -348,6 +433,30 @@ void blur(const Map& x, const Epilogue& epilogue, const Map& y, int row, int row
   }
 }
 
+void sum_row(const Map& x, int row, int width, float* sums) {
+  const int vectors = static_cast<int>(x.pixel / kLanes);
+  for (int b = 0; b < vectors; ++b) {
+    vec sum = {};
+    for (int column = 0; column < width; ++column) sum += load(x.at(row, column) + b * kLanes);
+    store(sums + b * kLanes, sum);
+  }
+}
+
+void gate(const Map& x, const float* gate, const Map& shortcut, int step, const Map& y,
+          const Normalised* norm, int row, int width) {
+  const int vectors = static_cast<int>(x.pixel / kLanes);
+  for (int column = 0; column < width; ++column) {
+    const float* from = x.at(row, column);
+    const float* direct = shortcut.at(static_cast<long>(step) * row, static_cast<long>(step) * column);
+    float* to = y.at(row, column);
+    for (int b = 0; b < vectors; ++b) {
+      const vec value = load(gate + b * kLanes) * load(from + b * kLanes) + load(direct + b * kLanes);
+      store(to + b * kLanes, value);
+      if (norm != nullptr) store_normalised(*norm, row, column, b, value);
+    }
+  }
+}
+
 void upsample(const float* picture, int size, const float* bias, int row, int row_end,
               float* larger) {
   const long plane = static_cast<long>(size) * size;
@@ -388,8 +497,9 @@ void to_bytes(const float* picture, int size, int row, int row_end, uint8_t* byt
 }  // namespace
 
 extern const Kernels table;
-const Kernels table = {RS_STRING(RS_ISA), kPanel,      forward,  multiply, inverse_keep,
-                       inverse_up,        blur,        residual, materialise,
-                       affine,            upsample,    to_bytes};
+const Kernels table = {RS_STRING(RS_ISA), kPanel,   forward,     multiply, inverse_keep,
+                       inverse_up,        inverse_plain, blur,  residual, materialise,
+                       finish,            sum_row,  gate,        affine,   upsample,
+                       to_bytes};
 
 }  // namespace refinestyle::native::RS_ISA

@@ -41,6 +41,18 @@ struct Epilogue {
   long noise_row;
 };
 
+// What follows a layer that is not refined.
+struct PlainEpilogue {
+  const float* bias;   // [C]
+  const float* slope;  // [C], of negative values; null: they stay as they are
+};
+
+// A second map, of what is written into the first: scale x + shift, a batch norm.
+struct Normalised {
+  const float *scale, *shift;  // [C]
+  Map map;
+};
+
 // Of toRGB, whose kernel [3][C] is scaled by its style.
 struct Rgb {
   const float* weight;  // null: there is none
@@ -75,6 +87,9 @@ struct Kernels {
   void (*inverse_keep)(Algorithm, const float* M, int out_blocks, const Tiles&, const Epilogue&,
                        const Map* y, const Rgb&);
   void (*inverse_up)(Algorithm, const float* M, int out_blocks, const Tiles&, const Map& y);
+  // norm may be null.
+  void (*inverse_plain)(Algorithm, const float* M, int out_blocks, const Tiles&,
+                        const PlainEpilogue&, const Map& y, const Normalised* norm);
   // Blur, noise, bias, activation: rows [row, row_end) of y, `width` pixels, from an up layer's x,
   // which has a row and a column more.
   void (*blur)(const Map& x, const Epilogue&, const Map& y, int row, int row_end, int width);
@@ -83,6 +98,14 @@ struct Kernels {
   // One panel of one point: d (gain W + box dW), all [in][panel].
   void (*materialise)(const float* weights, const float* change, const float* gain, const float* d,
                       float box, int in, float* kernel);
+  // One panel of `distinct` points from the three columns of weights: columns [3][in][panel],
+  // kernels [distinct][in][panel].
+  void (*finish)(Algorithm, const float* columns, int in, float* kernels);
+  // Sums over a row of a map, [C].
+  void (*sum_row)(const Map& x, int row, int width, float* sums);
+  // A row of y = gate x + shortcut, of which every step'th pixel is read.
+  void (*gate)(const Map& x, const float* gate, const Map& shortcut, int step, const Map& y,
+               const Normalised* norm, int row, int width);
   // y = x weights + bias: weights [panels][in][panel].
   void (*affine)(const float* x, const float* weights, const float* bias, int in, int panels,
                  float* y);

@@ -49,6 +49,28 @@ RS_NATIVE_API int32_t rs_native_run(rs_native *network, const float *w_plus, con
                                     const float *modulation, int32_t rank, float *image_float,
                                     uint8_t *image, const int32_t *stop);
 
+typedef struct rs_native_trunk rs_native_trunk;
+
+typedef struct {
+  int32_t in, size;      /* picture [in][size][size] */
+  int32_t channels[3];   /* of the taps, [channels][size / 4][size / 4], … / 8, … / 16 */
+} rs_native_trunk_shape;
+
+/* Reads the trunk of an encoder's graph, of pictures [size][size]; else as rs_native_open. */
+RS_NATIVE_API rs_native_trunk *rs_native_trunk_open(const uint8_t *bytes, size_t size,
+                                                    int32_t picture, int32_t threads,
+                                                    const char *instructions, char *error,
+                                                    size_t error_size);
+
+RS_NATIVE_API void rs_native_trunk_close(rs_native_trunk *trunk);
+
+RS_NATIVE_API rs_native_trunk_shape rs_native_trunk_describe(const rs_native_trunk *trunk);
+
+/* The taps of one picture; else as rs_native_run. */
+RS_NATIVE_API int32_t rs_native_trunk_run(rs_native_trunk *trunk, const float *picture,
+                                          float *quarter, float *eighth, float *sixteenth,
+                                          const int32_t *stop);
+
 /* The fastest instruction set of this machine's: "avx512", "avx2" or "baseline". */
 RS_NATIVE_API const char *rs_native_instructions(void);
 

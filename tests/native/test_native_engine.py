@@ -16,7 +16,7 @@ import rs_runtime
 from rs_runtime.contracts.errors import IncompatibleError, ResourceError
 from rs_runtime.contracts.manifest import MANIFEST_NAME
 from rs_runtime.contracts.strict_json import canonical_json
-from rs_runtime.engines import native_engine, select
+from rs_runtime.engines import native_engine, native_library, select
 from rs_runtime.engines.base import EngineOptions
 from rs_runtime.engines.native_engine import NativeEngine
 from tests.native.network import (
@@ -215,8 +215,8 @@ def test_instructions_that_are_not_there_are_refused():
 def test_without_the_library_the_next_step_is_shown():
     script = (
         "from pathlib import Path\n"
-        "from rs_runtime.engines import native_engine\n"
-        "native_engine._LIBRARY = Path('nowhere.so')\n"
+        "from rs_runtime.engines import native_library\n"
+        "native_library._LIBRARY = Path('nowhere.so')\n"
         "from rs_runtime.cli import main\n"
         "import sys; sys.argv = ['rs-run', 'synth', '--seed', '1', '--provider', 'native']\n"
         "main()\n"
@@ -298,10 +298,10 @@ def test_a_run_that_is_told_to_stop_ends_early():
     image_float = np.zeros((1, 3, 64, 64), np.float32)
     image = np.zeros((1, 64, 64, 3), np.uint8)
     stop = ctypes.c_int32(1)
-    status = native_engine._library().rs_native_run(
-        ctypes.c_void_p(engine._network),
-        *(native_engine._pointer(inputs[name]) for name in engine._shapes),
-        *(ctypes.c_int32(1), native_engine._pointer(image_float), native_engine._pointer(image)),
+    status = native_library.library().rs_native_run(
+        engine._network.pointer,
+        *(native_library.address(inputs[name]) for name in engine._shapes),
+        *(ctypes.c_int32(1), native_library.address(image_float), native_library.address(image)),
         ctypes.byref(stop),
     )
     assert status == 1 and not image_float.any()

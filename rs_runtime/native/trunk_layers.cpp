@@ -1,0 +1,135 @@
+#include "trunk_layers.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace refinestyle::native {
+namespace {
+
+constexpr int kUnitsOfStages[] = {3, 4, 14, 3};  // IR-SE50
+constexpr float kNormEpsilon = 1e-5f;
+// The smallest output of a layer that has enough tiles to make up for the weights of Winograd's
+// points.
+constexpr int kWinogradFrom = 16;
+constexpr int64_t kMaxChannels = 4096, kMaxSize = 2048;
+
+Floats copy(const std::vector<float>& values, int room) {
+  Floats copied = make_floats(room);
+  std::copy(values.begin(), values.end(), copied.get());
+  return copied;
+}
+
+// A 3x3 kernel, or a 1x1 kernel on every second pixel.
+PlainConv conv(const Constants& source, const std::string& name, int size, int stride, int in,
+               int out, int panel) {
+  PlainConv built;
+  built.name = name;
+  built.size = size;
+  const Constant& weight = source.take(name + ".weight");
+  const bool point = weight.dims.size() == 4 && weight.dims[2] == 1;
+  const int64_t side = point ? 1 : 3;
+  source.take(name + ".weight", {out, in, side, side});
+  built.in = in;
+  built.out = out;
+  const int step = shape_of(stride == 2 ? Algorithm::kDownWinograd : Algorithm::kKeepWinograd).step;
+  const bool large = size >= kWinogradFrom * stride && size % step == 0;
+  if (point) {
+    built.algorithm = Algorithm::kDownPoint;
+  } else if (stride == 2) {
+    built.algorithm = large ? Algorithm::kDownWinograd : Algorithm::kDownDirect;
+  } else {
+    built.algorithm = large ? Algorithm::kKeepWinograd : Algorithm::kKeepDirect;
+  }
+  set_room(built);
+  built.in_columns = !built.resident;
+  if (point) {  // in the middle of nine taps
+    std::vector<float> taps(Taps::kCount * weight.values.size());
+    for (std::size_t i = 0; i < weight.values.size(); ++i) {
+      taps[Taps::kCount * i + Taps::kCount / 2] = weight.values[i];
+    }
+    set_weights(built, {taps.data(), in, out, false}, panel);
+  } else {
+    set_weights(built, {weight.values.data(), in, out, false}, panel);
+  }
+  built.bias = make_floats(built.out_padded);
+  if (source.has(name + ".bias")) {
+    built.bias = copy(source.take(name + ".bias", {out}).values, built.out_padded);
+  }
+  return built;
+}
+
+Floats slopes(const Constants& source, const std::string& name, const PlainConv& conv) {
+  return copy(source.take(name, {1, conv.out, 1, 1}).values, conv.out_padded);
+}
+
+void set_norm(Unit& unit, const Constants& source, const std::string& name, int channels) {
+  const auto part = [&](const char* ending) -> const std::vector<float>& {
+    return source.take(name + ending, {channels}).values;
+  };
+  const auto &weight = part(".weight"), &bias = part(".bias");
+  const auto &mean = part(".mean"), &variance = part(".variance");
+  unit.scale = make_floats(padded(channels));
+  unit.shift = make_floats(padded(channels));
+  for (int c = 0; c < channels; ++c) {
+    unit.scale[c] = weight[c] / std::sqrt(variance[c] + kNormEpsilon);
+    unit.shift[c] = bias[c] - mean[c] * unit.scale[c];
+  }
+}
+
+Unit unit(const Constants& source, const std::string& name, int size, int stride, int in,
+          int panel) {
+  Unit built;
+  built.stride = stride;
+  const auto& dims = source.take(name + ".conv1.weight").dims;
+  if (dims.empty() || dims[0] < 1 || dims[0] > kMaxChannels) {
+    throw BadGraph{"the constant '" + name + ".conv1.weight' has another shape", text(dims),
+                   "up to " + std::to_string(kMaxChannels) + " channels"};
+  }
+  const int out = static_cast<int>(dims[0]);
+  set_norm(built, source, name + ".norm", in);
+  built.first = conv(source, name + ".conv1", size, 1, in, out, panel);
+  built.first.slope = slopes(source, name + ".slope", built.first);
+  built.second = conv(source, name + ".conv2", size, stride, out, out, panel);
+  built.projected = in != out;
+  if (built.projected) {
+    built.projection = conv(source, name + ".projection", size, stride, in, out, panel);
+  }
+  const Constant& reduce = source.take(name + ".gate.reduce");
+  built.squeezed =
+      reduce.dims.empty() ? 0 : static_cast<int>(std::min(reduce.dims[0], kMaxChannels));
+  source.take(name + ".gate.reduce", {built.squeezed, out, 1, 1});
+  built.reduce = reduce.values;
+  built.expand = source.take(name + ".gate.expand", {out, built.squeezed, 1, 1}).values;
+  return built;
+}
+
+}  // namespace
+
+TrunkLayers build_trunk(const Constants& source, int size, int panel) {
+  if (size < 16 || size % 16 != 0 || size > kMaxSize) {
+    throw BadGraph{"the encoder reads pictures of another size", std::to_string(size),
+                   "a multiple of 16 up to " + std::to_string(kMaxSize)};
+  }
+  TrunkLayers layers;
+  const auto& dims = source.take("trunk.input.weight").dims;
+  if (dims.size() != 4 || std::max(dims[0], dims[1]) > kMaxChannels) {
+    throw BadGraph{"the constant 'trunk.input.weight' has another shape", text(dims),
+                   "[channels, channels, 3, 3]"};
+  }
+  layers.size = size;
+  layers.in = static_cast<int>(dims[1]);
+  layers.input = conv(source, "trunk.input", size, 1, layers.in, static_cast<int>(dims[0]), panel);
+  layers.input.slope = slopes(source, "trunk.input.slope", layers.input);
+  int channels = layers.input.out, side = size;
+  for (const int count : kUnitsOfStages) {
+    for (int index = 0; index < count; ++index) {
+      const std::string name = "trunk.units." + std::to_string(layers.units.size());
+      layers.units.push_back(unit(source, name, side, index == 0 ? 2 : 1, channels, panel));
+      channels = layers.units.back().second.out;
+      if (index == 0) side /= 2;
+    }
+  }
+  return layers;
+}
+
+}  // namespace refinestyle::native
