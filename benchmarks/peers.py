@@ -61,25 +61,26 @@ def mnn(graph: bytes, inputs: Inputs, threads: int) -> Arm:
     return work
 
 
-def rosinality(checkout: Path | None, size: int, latent: np.ndarray) -> Arm:
+def rosinality(checkout: Path | None, size: int) -> Callable[[torch.Tensor], torch.Tensor]:
     """The generator that the paper's code starts from, unrefined, in eager PyTorch, fp32.
 
     Args:
         checkout: A clone of github.com/rosinality/stylegan2-pytorch.
-        size: Side of the picture.
-        latent: w_plus [1, num_ws, 512].
+        size: Side R of the picture.
+
+    Returns:
+        Draws w_plus [N, num_ws, 512] as [N, 3, R, R], its noise the same every time.
     """
     if checkout is None:
         raise MissingPeer("give a clone of it with --rosinality")
     with _importing_from(checkout):
         generator = import_module("model").Generator(size, 512, 1).eval()
-    styles = [torch.from_numpy(latent)]
 
-    def work() -> None:
+    def draw(w_plus: torch.Tensor) -> torch.Tensor:
         with torch.inference_mode():
-            generator(styles, input_is_latent=True, randomize_noise=False)
+            return generator([w_plus], input_is_latent=True, randomize_noise=False)[0]
 
-    return work
+    return draw
 
 
 @contextmanager

@@ -169,9 +169,10 @@ def _arms(size: int, threads: int, checkout: Path | None) -> dict[str, Arm]:
         rank: cpu_forms.random_inputs(generator, 1, rank) for rank in (1, RANK, RANK_WITH_DOMAIN)
     }
     straight, plain = cpu_forms.straight(model, cpu_forms.plain_constant), feeds[1]
+    w_plus = torch.from_numpy(plain["w_plus"])
     arms |= peers.present(
         {
-            _ROSINALITY: lambda: peers.rosinality(checkout, size, plain["w_plus"]),
+            _ROSINALITY: lambda: partial(peers.rosinality(checkout, size), w_plus),
             _MNN: lambda: peers.mnn(straight, plain, threads),
         }
     )
