@@ -10,7 +10,6 @@ really has to do in Winograd form. `matrix_peak_gmacs` is what a product of two 
 OpenVINO: no direct convolution is faster, and no Winograd form multiplies faster.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -19,6 +18,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import cpu_forms
+from benchmarks.options import parser_for
 from benchmarks.rounds import Arm, publish, take_turns
 from benchmarks.synthesis import RANK, runner
 from benchmarks.winograd import MATRIX, matrices
@@ -36,11 +36,7 @@ _WINOGRAD_FROM = 32
 
 def main() -> None:
     """Parse the options, time every network, print and write the figures."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=7)
-    options = parser.parse_args()
+    options = parser_for(__doc__, rounds=7, threads=2).parse_args()
     arms: dict[str, Arm] = {"matrix": matrices(options.threads)}
     for size in SIZES:
         generator = cpu_forms.random_generator(size)

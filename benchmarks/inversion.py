@@ -10,7 +10,6 @@ pictures. It takes no tokens, so that it draws without the ones that the refiner
 would take longer.
 """
 
-import argparse
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -23,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import rs_runtime
 from benchmarks import peers
+from benchmarks.options import parser_for
 from benchmarks.rounds import Arm, fastest, medians, publish, ratio, take_turns
 from rs_runtime.diagnostics.machine import machine_facts
 from rs_runtime.engines.select import installed
@@ -43,12 +43,9 @@ Draw = Callable[[torch.Tensor, PackedTokens | None], torch.Tensor]
 
 def main() -> None:
     """Parse the options, run the arms, print and write the figures."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = parser_for(__doc__, rounds=5, threads=2)
     parser.add_argument("--bundle", type=Path, required=True)
     parser.add_argument("--checkpoint", type=Path, required=True, help="a folder")
-    parser.add_argument("--json", type=Path, help="where the figures go")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument(
         "--rosinality", type=Path, help="a clone of its repository, to compare with"
     )

@@ -6,7 +6,6 @@ All graphs are compiled first and take turns with OpenVINO's counters on; a laye
 over its nodes of the least time over the rounds. Weights are random.
 """
 
-import argparse
 import sys
 from collections import defaultdict
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import cpu_forms
+from benchmarks.options import parser_for
 from benchmarks.rounds import publish
 from rs_export import forms
 from rs_runtime.contracts.layers import LayerTable
@@ -33,11 +33,8 @@ PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
 
 def main() -> None:
     """Parse the options, time every layer, print the table and write the figures."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = parser_for(__doc__, rounds=6, threads=2)
     parser.add_argument("--size", type=int, default=1024)
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=6)
     options = parser.parse_args()
     generator = cpu_forms.random_generator(options.size)
     model = cpu_forms.intermediate(generator)

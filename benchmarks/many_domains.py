@@ -9,7 +9,6 @@ would, so that no domain is still in a cache. Times are those of the thread, wit
 programs' turns. Values are random.
 """
 
-import argparse
 import multiprocessing
 import os
 import random
@@ -27,6 +26,7 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.options import parser_for
 from benchmarks.rounds import medians, publish, ratio
 from rs_runtime.contracts.layers import LayerTable
 from rs_runtime.contracts.tokens import TokenSet, read_token_set, write_token_set
@@ -42,11 +42,9 @@ _CACHED = 100_000_000  # numbers that are read before each mix
 
 def main() -> None:
     """Parse the options, hold the domains, time mixes, print and write the figures."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = parser_for(__doc__, rounds=100)
     parser.add_argument("--domains", type=int, default=200, help="how many are held")
     parser.add_argument("--dtype", choices=("F16", "F32"), default="F16")
-    parser.add_argument("--rounds", type=int, default=100)
-    parser.add_argument("--json", type=Path, help="where the figures go")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         paths = files(Path(folder), options.domains, options.dtype)

@@ -24,6 +24,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.options import parser_for
 from benchmarks.rounds import Arm, medians, publish, take_turns
 from rs_runtime.diagnostics.machine import machine_facts, peak_memory
 
@@ -40,13 +41,11 @@ ENCODER_SIDE = 256  # of the published inverters' pictures, which role preproces
 
 def main() -> None:
     """Parse the options, measure, print and write the figures."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = parser_for(__doc__, rounds=30)
     parser.add_argument("--published", action="store_true", help="graphs at the published size")
     parser.add_argument("--bundle", type=Path, help="default: the demo bundle")
     parser.add_argument("--domain", default="sketch", help="the stored domain")
     parser.add_argument("--provider", default="auto")
-    parser.add_argument("--json", type=Path, help="where the figures go")
-    parser.add_argument("--rounds", type=int, default=30)
     options = parser.parse_args()
     found = published(options.rounds) if options.published else demo(options)
     publish(found | {"machine": machine_facts()}, options.json)

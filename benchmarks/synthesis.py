@@ -7,7 +7,6 @@ says so); arms take turns, and a ratio is the median of the rounds' quotients. `
 that ours is faster. Peers that are not installed are left out.
 """
 
-import argparse
 import json
 import os
 import sys
@@ -22,6 +21,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import cpu_forms, peers
+from benchmarks.options import parser_for
 from benchmarks.rounds import Arm, fastest, medians, ratio, take_turns
 from rs_export import forms
 from rs_runtime.contracts.manifest import Variant
@@ -65,11 +65,8 @@ _EAGER_BATCH = f"eager refined fp32, batch {SMALL_BATCH}"
 
 def main() -> None:
     """Parse the options, run the arms, print and write the figures."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = parser_for(__doc__, rounds=7, threads=2)
     parser.add_argument("--size", type=int, default=1024, help="128, 256, 512 or 1024")
-    parser.add_argument("--json", type=Path, help="where the figures go")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument(
         "--rosinality", type=Path, help="a clone of its repository, to compare with"
     )

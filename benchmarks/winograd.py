@@ -6,7 +6,6 @@ ncnn's times include taking its blocked result apart. `matrix_peak_gmacs` is wha
 matrices reaches in OpenVINO on this machine, the most that a direct convolution can.
 """
 
-import argparse
 import sys
 import tempfile
 from pathlib import Path
@@ -18,6 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.options import parser_for
 from benchmarks.rounds import Arm, publish, take_turns
 from rs_runtime.diagnostics.machine import machine_facts
 
@@ -28,11 +28,7 @@ MATRIX = 2048
 
 def main() -> None:
     """Parse the options, time every layer, print and write the figures."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=7)
-    options = parser.parse_args()
+    options = parser_for(__doc__, rounds=7, threads=2).parse_args()
     rng = np.random.default_rng(0)
     arms: dict[str, Arm] = {}
     macs: dict[str, int] = {}
