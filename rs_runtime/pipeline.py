@@ -16,42 +16,33 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rs_runtime.calibration import calibrated
-from rs_runtime.choices import TOKENS_SUFFIX, Choices, Domains, Edits, Item
+from rs_runtime.choices import Domains, Edits
 from rs_runtime.contracts.bundle import Bundle, read_bundle
-from rs_runtime.contracts.calibration import Calibration, decode_calibration
-from rs_runtime.contracts.directions import Direction, decode_direction, read_direction
-from rs_runtime.contracts.errors import (
-    IncompatibleError,
-    ResourceError,
-    UsageError,
-)
-from rs_runtime.contracts.layers import LayerTable
-from rs_runtime.contracts.manifest import CALIBRATION_PATH, EDIT_SUFFIX, FEATURE_ENCODER, Manifest
-from rs_runtime.contracts.tokens import TokenSet, decode_token_set, read_token_set
-from rs_runtime.detail import Detail, FeatureDetail, TokenDetail, no_token_set
-from rs_runtime.editing import EditList, edit
+from rs_runtime.contracts.errors import ResourceError, UsageError
+from rs_runtime.contracts.manifest import FEATURE_ENCODER
+from rs_runtime.contracts.tokens import TokenSet
+from rs_runtime.detail import TokenDetail, no_token_set
+from rs_runtime.editing import edit
 from rs_runtime.engines.base import EngineOptions
 from rs_runtime.face_finders import BUNDLE, FaceFinder, open_finder
 from rs_runtime.faces import ALL, FaceCrop, FaceWarning, choose_faces
 from rs_runtime.image_io import Picture, load_picture
 from rs_runtime.inversion import Inversion
-from rs_runtime.mixing import Mix, PackedTokens, mix, neutral
+from rs_runtime.inverter import Inverter
+from rs_runtime.mixing import PackedTokens, mix, neutral
 from rs_runtime.prompts import PromptDomains
+from rs_runtime.repertoire import Repertoire
 from rs_runtime.roles import RoleRunner
 from rs_runtime.synthesis import Synthesis, require_finite
 
 DEMO_BUNDLE = Path(__file__).parent / "demo" / "bundle"
 MAX_SEED = 2**32 - 1
-_OTHER_PICTURE = "try another picture or provider"
 
 
 class UnfamiliarPictureWarning(UserWarning):
@@ -104,14 +95,10 @@ def demo_bundle() -> Path:
     return DEMO_BUNDLE
 
 
-class Runtime:
+class Runtime(Repertoire):
     """A bundle, ready to invert and to synthesize.
 
-    Attributes:
-        bundle: The bundle.
-        allow_foreign: Whether token sets and directions of another generator are accepted.
-        domain_choices: What may be named as a domain.
-        edit_choices: What may be named as an edit.
+    What it can draw them in, by name or from files, is its ``Repertoire``.
     """
 
     def __init__(self, bundle: Bundle, options: EngineOptions, allow_foreign: bool = False) -> None:
@@ -121,39 +108,11 @@ class Runtime:
             UsageError: Unknown provider.
             ResourceError: The named provider is absent.
         """
-        self.bundle = bundle
-        self.allow_foreign = allow_foreign
+        super().__init__(bundle, allow_foreign)
         self._roles = RoleRunner(bundle, options)
         self._synthesis = Synthesis(self._roles)
-        self._domains: dict[str, TokenSet] = {}
-        self._edits: dict[str, Direction] = {}
+        self._inverter = Inverter(self._roles, self._synthesis)
         self._prompts = PromptDomains(self._roles)
-        self.domain_choices = Choices(
-            "domain", TokenSet, TOKENS_SUFFIX, self.domains, self.domain, self.load_tokens
-        )
-        self.edit_choices = Choices(
-            "edit", Direction, EDIT_SUFFIX, self.edits, self.direction, self.load_direction
-        )
-
-    @property
-    def manifest(self) -> Manifest:
-        """What the bundle says of itself."""
-        return self.bundle.manifest
-
-    @property
-    def table(self) -> LayerTable:
-        """The generator's layers."""
-        return self.manifest.layer_table
-
-    @property
-    def domains(self) -> list[str]:
-        """Names of the bundle's domains, sorted."""
-        return sorted(self.manifest.domains)
-
-    @property
-    def edits(self) -> list[str]:
-        """Names of the bundle's edits, sorted."""
-        return sorted(self.manifest.edits)
 
     @property
     def provider(self) -> str | None:
@@ -169,26 +128,6 @@ class Runtime:
     def engine_seconds(self) -> float:
         """Time spent in the engine so far, loading it and opening graphs included."""
         return self._roles.selection.seconds
-
-    def domain(self, name: str) -> TokenSet:
-        """A domain of the bundle.
-
-        Raises:
-            UsageError: No such domain.
-            MalformedFileError: Its file is damaged.
-        """
-        paths = self.manifest.domains
-        return self._listed(self.domain_choices, name, paths, decode_token_set, self._domains)
-
-    def direction(self, name: str) -> Direction:
-        """An edit of the bundle.
-
-        Raises:
-            UsageError: No such edit.
-            MalformedFileError: Its file is damaged.
-        """
-        paths = self.manifest.edits
-        return self._listed(self.edit_choices, name, paths, decode_direction, self._edits)
 
     def prompt(self, text: str) -> TokenSet:
         """Makes a domain of a text, usable wherever a domain is.
@@ -219,21 +158,7 @@ class Runtime:
         self._prompts.require()
         if name is None:
             name = Path(picture).stem if isinstance(picture, str | os.PathLike) else "style"
-        return self._prompts.of_image(self._prepare(picture), name)
-
-    def load_tokens(self, path: str | os.PathLike[str]) -> TokenSet:
-        """Reads a token-set file and checks that it fits this bundle's generator.
-
-        Raises:
-            UsageError: No such file.
-            MalformedFileError: Damaged, or not a token set.
-            IncompatibleError: Made for another generator.
-        """
-        return read_token_set(path, **self._origin, allow_foreign=self.allow_foreign)
-
-    def load_direction(self, path: str | os.PathLike[str]) -> Direction:
-        """Reads a direction's file; errors as ``load_tokens``."""
-        return read_direction(path, **self._origin, allow_foreign=self.allow_foreign)
+        return self._prompts.of_image(self._inverter.prepare(picture), name)
 
     def face_finder(self, align: str | os.PathLike[str] | FaceFinder) -> FaceFinder:
         """Opens a way to find faces once, for many photos; see ``invert`` for `align`."""
@@ -266,7 +191,7 @@ class Runtime:
             name = os.fspath(picture) if isinstance(picture, str | os.PathLike) else "picture"
         photo = load_picture(picture)
         found = self.face_finder(align).find(photo, Path(name).name)
-        return choose_faces(found, photo, name, face, self._crop_size)
+        return choose_faces(found, photo, name, face, self._inverter.crop_size)
 
     def invert(
         self,
@@ -308,8 +233,8 @@ class Runtime:
             single = single and face != ALL
         elif face is not None:
             raise UsageError("a face is chosen where none is looked for", hint="give align, too")
-        prepared = np.concatenate([self._prepare(each) for each in pictures])
-        w_plus, detail, first = self._read(prepared)
+        prepared = np.concatenate([self._inverter.prepare(each) for each in pictures])
+        w_plus, detail, first = self._inverter.read(prepared)
         inversion = Inversion(
             runtime=self,
             single=single,
@@ -423,118 +348,3 @@ class Runtime:
         outputs = self._synthesis.whole(w_plus, tokens)
         require_finite("synthesis", outputs, ("image_float",), "use smaller strengths")
         return outputs["image"], outputs["image_float"]
-
-    def _read(
-        self, prepared: NDArray[np.uint8]
-    ) -> tuple[NDArray[np.float32], Detail, NDArray[np.uint8] | None]:
-        """Latents and detail of prepared pictures; the first inversion where it is drawn anyway."""
-        found = self._roles.run(self.manifest.inverter or "base_inverter", image=prepared)
-        w_plus, first = found["w_plus"], None
-        if "feature" in found:
-            require_finite("feature encoder", found, ("feature",), _OTHER_PICTURE)
-            detail = FeatureDetail(
-                self._roles, self._synthesis, self.table, w_plus, found["feature"]
-            )
-            return w_plus, detail, None
-        tokens = neutral(len(w_plus), self.table)
-        if self._roles.has("refiner"):
-            drawn = self._synthesis.whole(w_plus, tokens, keep=("image_float",))
-            first = drawn["image"]
-            found = self._roles.run("refiner", image=prepared, first_inversion=drawn["image_float"])
-            require_finite("refiner", found, ("P", "Q"), _OTHER_PICTURE)
-        if "P" in found:
-            tokens = tokens._replace(P=found["P"], Q=found["Q"])
-        return w_plus, TokenDetail(self._synthesis, self.table, tokens), first
-
-    def mixes(self, domains: Any, count: int, *, calibrate: bool = False) -> list[Mix]:
-        """One mix for each of ``count`` samples.
-
-        Args:
-            domains: As for ``Inversion.synthesize``; a list of lists gives each sample its own.
-            count: Number of samples N.
-            calibrate: As for ``Inversion.synthesize``.
-
-        Raises:
-            UsageError: An unknown domain, or a list of lists of another length.
-            IncompatibleError: A token set of another generator; a bundle without calibration.
-        """
-        samples = self._fitting(self.domain_choices, domains, count)
-        if not calibrate:
-            return samples
-        sets = {id(domain): domain for sample in samples for domain, _ in sample}
-        known = {key: calibrated(domain, self.calibration) for key, domain in sets.items()}
-        return [[(known[id(domain)], factor) for domain, factor in sample] for sample in samples]
-
-    @cached_property
-    def calibration(self) -> Calibration:
-        """The styles of the bundle's encoder beside the mapping network's.
-
-        Raises:
-            IncompatibleError: The bundle has no calibration, or one for another generator.
-            MalformedFileError: Its file is damaged.
-        """
-        if CALIBRATION_PATH not in self.manifest.files:
-            raise IncompatibleError(
-                "the bundle has no calibration",
-                expected=f"a {CALIBRATION_PATH} in it",
-                hint="make one with rs-train eval calibration, and export the bundle again",
-            )
-        data = self.bundle.read(CALIBRATION_PATH)
-        return decode_calibration(data, **self._origin, name_hint=CALIBRATION_PATH)
-
-    def edit_lists(self, edits: Any, count: int) -> list[EditList]:
-        """One list of edits for each of ``count`` samples; arguments and errors as ``mixes``."""
-        return self._fitting(self.edit_choices, edits, count)
-
-    @property
-    def _origin(self) -> dict[str, Any]:
-        """What a file for this bundle's generator has to fit."""
-        return {"table": self.table, "fingerprint": self.manifest.generator_fingerprint}
-
-    def _listed(
-        self,
-        choices: Choices[Item],
-        name: str,
-        paths: Mapping[str, str],
-        decode: Callable[..., Item],
-        kept: dict[str, Item],
-    ) -> Item:
-        if name not in paths:
-            raise UsageError(
-                f"the bundle has no {choices.noun} {name!r}", expected=", ".join(sorted(paths))
-            )
-        if name not in kept:
-            data = self.bundle.read(paths[name])
-            kept[name] = decode(data, **self._origin, name_hint=paths[name])
-        return kept[name]
-
-    def _fitting(
-        self, choices: Choices[Item], asked: Any, count: int
-    ) -> list[list[tuple[Item, float]]]:
-        samples = choices.per_sample(asked, count)
-        for sample in samples:
-            for item, _ in sample:
-                self._require_fitting(item)
-        return samples
-
-    def _require_fitting(self, item: TokenSet | Direction) -> None:
-        own = self.manifest.generator_fingerprint
-        if item.fingerprint != own and not self.allow_foreign:
-            noun = "token set" if isinstance(item, TokenSet) else "direction"
-            raise IncompatibleError(
-                f"the {noun} {item.name!r} was made for another generator",
-                found=f"{item.fingerprint[:16]}…",
-                expected=f"{own[:16]}…",
-                hint="use the bundle it was made with; allow_foreign=True tries it all the same",
-            )
-
-    def _prepare(self, picture: Picture | FaceCrop) -> NDArray[np.uint8]:
-        is_crop = isinstance(picture, FaceCrop)
-        photo = picture.picture(self._crop_size) if is_crop else load_picture(picture)
-        return self._roles.run("preprocess", photo=photo)["image"]
-
-    @property
-    def _crop_size(self) -> int:
-        """Side of the crop of a face: what the generator draws or the inverter reads, if larger."""
-        name = self.manifest.inverter or "base_inverter"
-        return max(self.manifest.image.size, int(self._roles.input_shapes(name)["image"][1]))
