@@ -180,7 +180,7 @@ def _role(role: Any, rounds: int) -> dict[str, Any]:
     from rs_export.parity import cases_of, check_role
     from rs_export.portable import finish
     from rs_export.precision import store_fp16
-    from rs_runtime.contracts.manifest import Variant
+    from rs_runtime.contracts.roles import Variant
     from rs_runtime.engines.select import Chosen, installed, open_engine
 
     _tell(f"exporting {role.name}")

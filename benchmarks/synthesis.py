@@ -24,7 +24,7 @@ from benchmarks import cpu_forms, peers
 from benchmarks.options import parser_for
 from benchmarks.rounds import Arm, fastest, medians, ratio, take_turns
 from rs_export import forms
-from rs_runtime.contracts.manifest import Variant
+from rs_runtime.contracts.roles import Variant
 from rs_runtime.diagnostics.machine import machine_facts, peak_memory
 from rs_runtime.engines.select import Chosen, installed, open_engine, providers
 from rs_runtime.mixing import PackedTokens, take

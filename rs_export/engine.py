@@ -35,7 +35,8 @@ from rs_runtime.contracts.errors import (
     UsageError,
 )
 from rs_runtime.contracts.files import read_file, sha256_hex, write_atomic
-from rs_runtime.contracts.manifest import MAX_FILE_BYTES, FileEntry, Manifest, Role, Variant
+from rs_runtime.contracts.manifest import MAX_FILE_BYTES, FileEntry, Manifest
+from rs_runtime.contracts.roles import Role, Variant
 from rs_runtime.contracts.tokens import decode_token_set
 from rs_runtime.engines.interruptible import interruptible
 from rs_runtime.engines.tensorrt_engine import library, this_machine

@@ -55,7 +55,7 @@ from rs_export.variants import (
     role_of,
 )
 from rs_runtime.contracts.layers import LayerTable
-from rs_runtime.contracts.manifest import Role
+from rs_runtime.contracts.roles import Role
 from rs_runtime.engines.onnxruntime_engine import OnnxRuntimeEngine
 from rs_runtime.roles import HOST_ROLES, choose_variant
 

@@ -7,7 +7,7 @@ import numpy as np
 from rs_export.graphs.role import Arrays
 from rs_export.graphs.synthesis import neutral_inputs
 from rs_runtime.contracts.layers import LayerTable
-from rs_runtime.contracts.manifest import INVERTERS
+from rs_runtime.contracts.roles import INVERTERS
 
 # Runs a role: its name and inputs by name, outputs by name.
 Run = Callable[[str, Arrays], Arrays]

@@ -13,7 +13,7 @@ import onnx
 from onnx import AttributeProto, numpy_helper
 
 from rs_runtime.contracts.errors import InternalError
-from rs_runtime.contracts.manifest import DTYPES, TensorSpec
+from rs_runtime.contracts.roles import DTYPES, TensorSpec
 from rs_runtime.contracts.strict_json import canonical_json
 
 MAX_OPSET = 20

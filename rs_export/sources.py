@@ -26,7 +26,8 @@ from rs_runtime.contracts.errors import (
     UsageError,
 )
 from rs_runtime.contracts.files import read_file, sha256_hex
-from rs_runtime.contracts.manifest import EDIT_SUFFIX, INVERTERS
+from rs_runtime.contracts.manifest import EDIT_SUFFIX
+from rs_runtime.contracts.roles import INVERTERS
 from rs_runtime.contracts.strict_json import parse_json
 from rs_runtime.contracts.tokens import MAX_TOKEN_FILE_BYTES, TokenSet, decode_token_set
 from rs_train.checkpoint import load_model, read_record

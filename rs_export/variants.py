@@ -13,7 +13,7 @@ from rs_export.parser_input import for_bodies
 from rs_export.plugin_bodies import FORM
 from rs_export.portable import tensor_specs
 from rs_runtime.contracts.errors import NumericsError
-from rs_runtime.contracts.manifest import Role, Variant
+from rs_runtime.contracts.roles import Role, Variant
 from rs_runtime.engines.select import Chosen, installed
 from rs_runtime.roles import NATIVE_ROLE, input_shapes
 

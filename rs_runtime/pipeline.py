@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from rs_runtime.choices import Domains, Edits
 from rs_runtime.contracts.bundle import Bundle, read_bundle
 from rs_runtime.contracts.errors import ResourceError, UsageError
-from rs_runtime.contracts.manifest import FEATURE_ENCODER
+from rs_runtime.contracts.roles import FEATURE_ENCODER
 from rs_runtime.contracts.tokens import TokenSet
 from rs_runtime.detail import TokenDetail, no_token_set
 from rs_runtime.editing import edit

@@ -11,7 +11,7 @@ import numpy as np
 
 from rs_runtime.contracts.bundle import Bundle
 from rs_runtime.contracts.errors import IncompatibleError
-from rs_runtime.contracts.manifest import Role, Variant
+from rs_runtime.contracts.roles import Role, Variant
 from rs_runtime.engines.base import Engine, EngineOptions, Value, as_array
 from rs_runtime.engines.select import Chosen, EngineSelection, companions, providers
 

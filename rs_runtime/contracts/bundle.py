@@ -23,16 +23,13 @@ from rs_runtime.contracts.files import PathLike, atomic_directory, read_file, sh
 from rs_runtime.contracts.manifest import (
     FORMAT,
     MANIFEST_NAME,
-    MODEL_ROLES,
     SCHEMA_VERSION,
     FileEntry,
     Golden,
     Manifest,
     Reconstruction,
-    Role,
-    TensorSpec,
-    Variant,
 )
+from rs_runtime.contracts.roles import MODEL_ROLES, Role, TensorSpec, Variant
 
 __all__ = [
     "FORMAT",

@@ -24,13 +24,8 @@ from rs_runtime.contracts.fields import (
     check_text,
 )
 from rs_runtime.contracts.files import read_file, sha256_hex
-from rs_runtime.contracts.manifest import (
-    MAX_FILE_BYTES,
-    FileEntry,
-    TensorSpec,
-    read_file_entry,
-    read_tensor_specs,
-)
+from rs_runtime.contracts.manifest import MAX_FILE_BYTES, FileEntry, read_file_entry
+from rs_runtime.contracts.roles import TensorSpec, read_tensor_specs
 from rs_runtime.contracts.strict_json import canonical_json, parse_json
 
 FORMAT = "refinestyle-engine"

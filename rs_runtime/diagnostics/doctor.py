@@ -26,7 +26,7 @@ from rs_runtime.contracts.errors import (
     ResourceError,
     UsageError,
 )
-from rs_runtime.contracts.manifest import Variant
+from rs_runtime.contracts.roles import Variant
 from rs_runtime.engines.base import EngineOptions
 from rs_runtime.engines.select import (
     Chosen,

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from rs_runtime.contracts.errors import ResourceError, UsageError
-from rs_runtime.contracts.manifest import Variant
+from rs_runtime.contracts.roles import Variant
 from rs_runtime.engines.base import Engine, EngineOptions
 
 _T = TypeVar("_T")

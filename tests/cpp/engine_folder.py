@@ -12,7 +12,8 @@ from rs_runtime.contracts.engine_file import (
     engines_folder,
 )
 from rs_runtime.contracts.files import sha256_hex
-from rs_runtime.contracts.manifest import FileEntry, TensorSpec
+from rs_runtime.contracts.manifest import FileEntry
+from rs_runtime.contracts.roles import TensorSpec
 
 ROLE, GRAPH, PLAN, PLUGIN = "double", b"a graph", b"a plan", b"a library"
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from rs_runtime.contracts.bundle import Manifest, build_manifest, read_bundle
-from rs_runtime.contracts.manifest import MODEL_ROLES
+from rs_runtime.contracts.roles import MODEL_ROLES
 from tests.cpp.checker import Checker, python_status, write_all
 from tests.runtime.contracts import test_manifest as rules
 from tests.runtime.contracts.conftest import contents, manifest, table  # noqa: F401

@@ -31,7 +31,7 @@ from rs_runtime.contracts.engine_file import (
 )
 from rs_runtime.contracts.errors import IncompatibleError, ResourceError
 from rs_runtime.contracts.files import sha256_hex
-from rs_runtime.contracts.manifest import Variant
+from rs_runtime.contracts.roles import Variant
 from tests.runtime.tiny_bundle import manifest_and_contents
 
 MACHINE = Machine("10.16.1.11", "NVIDIA H200", "9.0", "13.0", "linux-x86_64")

@@ -13,7 +13,7 @@ import pytest
 from onnx import TensorProto, helper, parser
 
 from rs_runtime.contracts.errors import IncompatibleError, ResourceError, UsageError
-from rs_runtime.contracts.manifest import Variant
+from rs_runtime.contracts.roles import Variant
 from rs_runtime.engines import onnxruntime_engine, openvino_engine
 from rs_runtime.engines.base import EngineOptions, as_array
 from rs_runtime.engines.onnxruntime_engine import OnnxRuntimeEngine

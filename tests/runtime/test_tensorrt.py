@@ -24,7 +24,8 @@ from rs_runtime.contracts.engine_file import (
 )
 from rs_runtime.contracts.errors import IncompatibleError, MalformedFileError, ResourceError
 from rs_runtime.contracts.files import sha256_hex
-from rs_runtime.contracts.manifest import FileEntry, Role, TensorSpec, Variant
+from rs_runtime.contracts.manifest import FileEntry
+from rs_runtime.contracts.roles import Role, TensorSpec, Variant
 from rs_runtime.engines import cuda_memory, select, tensorrt_engine
 from rs_runtime.engines.base import EngineOptions
 from rs_runtime.engines.tensorrt_engine import TensorRtEngine

@@ -21,7 +21,8 @@ from rs_runtime.contracts.engine_file import (
 )
 from rs_runtime.contracts.errors import IncompatibleError, MalformedFileError, ResourceError
 from rs_runtime.contracts.files import sha256_hex
-from rs_runtime.contracts.manifest import FileEntry, TensorSpec
+from rs_runtime.contracts.manifest import FileEntry
+from rs_runtime.contracts.roles import TensorSpec
 
 ENGINE, LIBRARY = b"an engine", b"a library"
 GRAPH = sha256_hex(b"a graph")
