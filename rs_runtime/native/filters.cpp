@@ -1,5 +1,7 @@
 #include "filters.h"
 
+#include <algorithm>
+
 namespace refinestyle::native {
 namespace {
 
@@ -7,6 +9,19 @@ namespace {
 constexpr long kResidentBytes = 2621440;
 
 }  // namespace
+
+void require_limits(const std::string& name, const std::vector<int64_t>& dims, int outputs,
+                    int64_t side) {
+  const bool are_few = dims.size() == 4 && std::max(dims[0], dims[1]) <= kMaxChannels;
+  if (are_few && side <= kMaxSize &&
+      side * side * padded(static_cast<int>(dims[outputs])) <= kMaxMap) {
+    return;
+  }
+  throw BadGraph{"the layer '" + name + "' is too large",
+                 text(dims) + " at " + std::to_string(side) + " pixels",
+                 std::to_string(kMaxChannels) + " channels, " + std::to_string(kMaxSize) +
+                     " pixels, " + std::to_string(kMaxMap) + " values at most"};
+}
 
 void set_room(Filter& filter) {
   filter.in_padded = padded(filter.in);

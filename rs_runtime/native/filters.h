@@ -1,9 +1,11 @@
 // The kernels of a 3x3 layer at the points of its algorithm.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
+#include "constants.h"
 #include "kernels.h"
 #include "memory.h"
 
@@ -33,6 +35,15 @@ struct Taps {
     return values + (turned ? i * out + o : o * in + i) * kCount;
   }
 };
+
+// What a layer may ask for, so that no number overflows and a hostile file not for all memory.
+constexpr int64_t kMaxChannels = 4096, kMaxSize = 8192;
+constexpr int64_t kMaxMap = int64_t{1} << 27;  // values of a map
+
+// Throws BadGraph where a layer with a kernel of these dimensions, of which one is the outputs, has
+// too many channels, or too large a map of `side` pixels.
+void require_limits(const std::string& name, const std::vector<int64_t>& dims, int outputs,
+                    int64_t side);
 
 inline int padded(int channels) { return (channels + kChannels - 1) / kChannels * kChannels; }
 

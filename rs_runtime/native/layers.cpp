@@ -11,8 +11,6 @@ constexpr float kBlurGain = 1.0f / 16;          // of the taps (1, 3, 3, 1) of b
 // The smallest input of a layer that has enough tiles to make up for the weights of Winograd's
 // points, of which there are four times as many.
 constexpr int kWinogradFrom = 32;
-// What a layer may ask for, so that no number overflows: the last is values of its map.
-constexpr int64_t kMaxChannels = 4096, kMaxSize = 8192, kMaxMap = int64_t{1} << 29;
 
 Floats copy(const std::vector<float>& values, int room, float factor = 1) {
   Floats copied = make_floats(room);
@@ -71,13 +69,7 @@ Conv conv(const Constants& source, const std::string& name, int up, int size, in
                    "[channels, channels, 3, 3]"};
   }
   const int64_t side = int64_t{up} * size;
-  if (side > kMaxSize || std::max(dims[0], dims[1]) > kMaxChannels ||
-      side * side * padded(static_cast<int>(dims[up == 2])) > kMaxMap) {
-    throw BadGraph{"the layer '" + name + "' is too large",
-                   text(dims) + " at " + std::to_string(side) + " pixels",
-                   std::to_string(kMaxChannels) + " channels, " + std::to_string(kMaxSize) +
-                       " pixels, " + std::to_string(kMaxMap) + " values at most"};
-  }
+  require_limits(name, dims, up == 2 ? 1 : 0, side);
   built.out = static_cast<int>(dims[up == 2]);
   built.in = static_cast<int>(dims[up != 2]);
   const bool large = size >= kWinogradFrom;

@@ -11,7 +11,6 @@ constexpr float kNormEpsilon = 1e-5f;
 // The smallest output of a layer that has enough tiles to make up for the weights of Winograd's
 // points.
 constexpr int kWinogradFrom = 16;
-constexpr int64_t kMaxChannels = 4096, kMaxSize = 2048;
 
 Floats copy(const std::vector<float>& values, int room) {
   Floats copied = make_floats(room);
@@ -81,10 +80,7 @@ Unit unit(const Constants& source, const std::string& name, int size, int stride
   Unit built;
   built.stride = stride;
   const auto& dims = source.take(name + ".conv1.weight").dims;
-  if (dims.empty() || dims[0] < 1 || dims[0] > kMaxChannels) {
-    throw BadGraph{"the constant '" + name + ".conv1.weight' has another shape", text(dims),
-                   "up to " + std::to_string(kMaxChannels) + " channels"};
-  }
+  require_limits(name + ".conv1", dims, 0, size);
   const int out = static_cast<int>(dims[0]);
   set_norm(built, source, name + ".norm", in);
   built.first = conv(source, name + ".conv1", size, 1, in, out, panel);
@@ -112,10 +108,7 @@ TrunkLayers build_trunk(const Constants& source, int size, int panel) {
   }
   TrunkLayers layers;
   const auto& dims = source.take("trunk.input.weight").dims;
-  if (dims.size() != 4 || std::max(dims[0], dims[1]) > kMaxChannels) {
-    throw BadGraph{"the constant 'trunk.input.weight' has another shape", text(dims),
-                   "[channels, channels, 3, 3]"};
-  }
+  require_limits("trunk.input", dims, 0, size);
   layers.size = size;
   layers.in = static_cast<int>(dims[1]);
   layers.input = conv(source, "trunk.input", size, 1, layers.in, static_cast<int>(dims[0]), panel);
