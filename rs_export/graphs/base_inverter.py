@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from rs_export.graphs.image import to_float
 from rs_export.graphs.role import TracedRole, batch_only
+from rs_export.trunk_names import name_trunk
 
 
 class _BaseInverter(nn.Module):
@@ -21,5 +22,10 @@ def base_inverter_role(inverter: nn.Module) -> TracedRole:
     size = inverter.config.image_size
     example = {"image": torch.zeros(2, size, size, 3, dtype=torch.uint8)}
     return TracedRole(
-        "base_inverter", _BaseInverter(inverter), example, batch_only(example), ("w_plus",)
+        "base_inverter",
+        _BaseInverter(inverter),
+        example,
+        batch_only(example),
+        ("w_plus",),
+        name_trunk,
     )

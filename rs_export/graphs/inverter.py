@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from rs_export.graphs.image import to_float
 from rs_export.graphs.role import TracedRole, batch_only
+from rs_export.trunk_names import name_trunk
 
 
 class _Inverter(nn.Module):
@@ -25,5 +26,10 @@ def inverter_role(inverter: nn.Module) -> TracedRole:
     size = inverter.config.image_size
     example = {"image": torch.zeros(2, size, size, 3, dtype=torch.uint8)}
     return TracedRole(
-        "inverter", _Inverter(inverter), example, batch_only(example), ("w_plus", "P", "Q")
+        "inverter",
+        _Inverter(inverter),
+        example,
+        batch_only(example),
+        ("w_plus", "P", "Q"),
+        name_trunk,
     )

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from rs_export.graphs.image import to_float
 from rs_export.graphs.role import TracedRole, batch_only
+from rs_export.trunk_names import name_trunk
 
 
 class _Refiner(nn.Module):
@@ -28,4 +29,6 @@ def refiner_role(refiner: nn.Module, resolution: int) -> TracedRole:
         "image": torch.zeros(2, size, size, 3, dtype=torch.uint8),
         "first_inversion": torch.zeros(2, 3, resolution, resolution),
     }
-    return TracedRole("refiner", _Refiner(refiner), example, batch_only(example), ("P", "Q"))
+    return TracedRole(
+        "refiner", _Refiner(refiner), example, batch_only(example), ("P", "Q"), name_trunk
+    )
