@@ -12,6 +12,7 @@ from rs_export.parity import Case, Numbers, RunGraph, check_role, opened
 from rs_export.parser_input import for_bodies
 from rs_export.plugin_bodies import FORM
 from rs_export.portable import tensor_specs
+from rs_export.trunk_names import has_trunk
 from rs_runtime.contracts.errors import NumericsError
 from rs_runtime.contracts.roles import Role, Variant
 from rs_runtime.engines.select import Chosen, installed
@@ -113,7 +114,8 @@ def _candidates(
     role: str, files: list[GraphFile], bf16: bool, tensorrt: bool
 ) -> Iterator[tuple[Variant, GraphFile]]:
     """OpenVINO takes a role's preferred file for CPUs for one sample, ONNX Runtime takes each but
-    those with plugins, TensorRT these; and without any the file of a batched role."""
+    those with plugins, TensorRT these; and without any the file of a batched role. The native
+    engine takes the synthesis, and encoders whose trunk is named."""
     found, _ = installed()
     flat = [file for file in files if file.form != FORM]
     for file in flat:
@@ -128,9 +130,10 @@ def _candidates(
         yield Variant(first.path, "openvino", first.precision, first.form, batch), first
     if "openvino-bf16" in found and bf16:
         yield Variant(first.path, "openvino", "bf16", first.form, batch), first
-    if "native" in found and role == NATIVE_ROLE:
-        # It has a form of its own, and takes no more than the constants of any file.
-        last = flat[-1]
+    last = flat[-1]
+    if "native" in found and (role == NATIVE_ROLE or has_trunk(last.model)):
+        # It has a form of its own, and takes no more than the named constants of any file; what
+        # is before and after a trunk in it, other engines run.
         yield Variant(last.path, "native", last.precision, NATIVE_FORM, 1), last
 
 

@@ -10,6 +10,7 @@ import torch
 from onnx import helper, numpy_helper
 from torch import nn
 
+from rs_export import variants
 from rs_export.forms import expand
 from rs_export.graphs.base_inverter import base_inverter_role
 from rs_export.graphs.inverter import inverter_role
@@ -19,6 +20,8 @@ from rs_export.parity import run_graph
 from rs_export.portable import finish
 from rs_export.precision import store_fp16
 from rs_export.trunk_names import has_trunk, name_trunk
+from rs_export.variants import GraphFile, proven_variants
+from rs_runtime.contracts.manifest import Variant
 from rs_train.inverters import E4E, PSP, OneStage, OneStageConfig, StyleHeadsConfig
 from rs_train.inverters.refine import Refiner, RefinerConfig
 from rs_train.inverters.style_transformer import StyleTransformer, StyleTransformerConfig
@@ -318,3 +321,21 @@ def test_shapes_are_inferred_where_the_trace_does_not_tell(plain: onnx.ModelProt
     model = copy(plain)
     del model.graph.value_info[:]
     assert has_trunk(name_trunk(model))
+
+
+def test_an_encoder_with_a_named_trunk_has_a_native_variant(
+    role: TracedRole, plain: onnx.ModelProto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(variants, "installed", lambda: (("cpu", "native"), {}))
+    monkeypatch.setattr(variants, "_stand_in", lambda *args: None)
+    monkeypatch.setattr(variants, "check_role", lambda *args: {})
+
+    def engines(model: onnx.ModelProto) -> list[Variant]:
+        model = finish(store_fp16(expand(model)), role.name)
+        file = GraphFile("graphs/refiner.onnx", model, "fp16_stored", "plain", "dynamic")
+        found = proven_variants(role, [file], [], bf16=True, tensorrt=False, progress=print)
+        return [*found]
+
+    own = Variant("graphs/refiner.onnx", "native", "fp16_stored", "winograd", 1)
+    assert engines(name_trunk(plain)) == [*engines(plain), own]
+    assert own not in engines(plain)
