@@ -73,7 +73,15 @@ class OnnxRuntimeEngine:
         label: The graph's name in messages.
     """
 
-    def __init__(self, label: str, graph: bytes, provider: str, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        label: str,
+        graph: bytes,
+        provider: str,
+        threads: int | None = None,
+        *,
+        beside_another: bool = False,
+    ) -> None:
         """Opens the graph.
 
         Args:
@@ -81,6 +89,8 @@ class OnnxRuntimeEngine:
             graph: An ONNX model with its weights inside.
             provider: A key of ``PROVIDERS``; never replaced by another.
             threads: CPU threads of one run; None leaves ONNX Runtime's default.
+            beside_another: Whether another engine's runs follow on the same CPUs. ONNX Runtime's
+                threads go on turning for a while after a run, and would take them the time.
 
         Raises:
             ResourceError: The provider is absent or does not start; ONNX Runtime is missing.
@@ -95,6 +105,8 @@ class OnnxRuntimeEngine:
         options.add_session_config_entry("session.load_model_format", "ONNX")
         if threads is not None:
             options.intra_op_num_threads = threads
+        if beside_another:
+            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         if provider != "cpu":
             options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
         behind = [] if provider == "cpu" else [PROVIDERS["cpu"]]

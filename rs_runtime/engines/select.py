@@ -118,8 +118,9 @@ def open_engine(provider: str, label: str, chosen: Chosen, threads: int | None =
         own = "openvino-bf16" if chosen.variant.precision == "bf16" else "openvino"
         return module.OpenVinoEngine(label, chosen.graph, own, threads, chosen.shapes)
     # What TensorRT or the native engine leaves to others runs on the CPU.
-    own = provider if provider in module.PROVIDERS else "cpu"
-    return module.OnnxRuntimeEngine(label, chosen.graph, own, threads)
+    is_left = provider not in module.PROVIDERS
+    own = "cpu" if is_left else provider
+    return module.OnnxRuntimeEngine(label, chosen.graph, own, threads, beside_another=is_left)
 
 
 class EngineSelection:

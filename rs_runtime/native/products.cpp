@@ -58,12 +58,14 @@ void Products::run(const Filter& filter, const Map& x, int first, int count,
 // The kernels stay, the tiles come by: each thread takes blocks of tiles through all steps.
 void Products::by_block(const Filter& filter, const Map& x, int first, int count,
                         const float* kernels, const Inverse& inverse) {
-  const int step = block_tiles(filter), panels = filter.out_padded / kernels_.panel;
+  // As many blocks for each thread: with few tiles smaller ones.
+  const int blocks = ceil_div(ceil_div(count, block_tiles(filter)), pool_.threads()) * pool_.threads();
+  const int step = ceil_div(count, blocks), panels = filter.out_padded / kernels_.panel;
   const long a_panel = static_cast<long>(filter.in_padded) * kernels_.panel;
   pool_.each(ceil_div(count, step), [&](int i, int thread) {
     float *V = scratch_[thread].V.get(), *M = scratch_[thread].M.get();
     const Tiles tiles{first + i * step, std::min(step, count - i * step), side_tiles(filter),
-                      step / kGroup};
+                      ceil_div(step, kGroup)};
     kernels_.forward(filter.algorithm, x, tiles, filter.in_padded / kBlock, V);
     for (int weight = 0; weight < distinct_of(filter); ++weight) {
       for (int n = 0; n < panels; ++n) {

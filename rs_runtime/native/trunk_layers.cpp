@@ -11,6 +11,9 @@ constexpr float kNormEpsilon = 1e-5f;
 // The smallest output of a layer that has enough tiles to make up for the weights of Winograd's
 // points.
 constexpr int kWinogradFrom = 16;
+// Tiles from which on each thread should read all kernels for its share of them, not a share of the
+// kernels for all.
+constexpr int kResidentFrom = 128;
 
 Floats copy(const std::vector<float>& values, int room) {
   Floats copied = make_floats(room);
@@ -40,6 +43,8 @@ PlainConv conv(const Constants& source, const std::string& name, int size, int s
     built.algorithm = large ? Algorithm::kKeepWinograd : Algorithm::kKeepDirect;
   }
   set_room(built);
+  const int side_of_tiles = size / shape_of(built.algorithm).step;
+  built.resident = built.resident && side_of_tiles * side_of_tiles >= kResidentFrom;
   built.in_columns = !built.resident;
   if (point) {  // in the middle of nine taps
     std::vector<float> taps(Taps::kCount * weight.values.size());

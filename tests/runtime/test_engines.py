@@ -17,7 +17,7 @@ from rs_runtime.contracts.roles import Variant
 from rs_runtime.engines import onnxruntime_engine, openvino_engine
 from rs_runtime.engines.base import EngineOptions, as_array
 from rs_runtime.engines.onnxruntime_engine import OnnxRuntimeEngine
-from rs_runtime.engines.select import Chosen, EngineSelection
+from rs_runtime.engines.select import Chosen, EngineSelection, open_engine
 
 DOUBLE = parser.parse_model("""
 <ir_version: 9, opset_import: ["" : 18]>
@@ -200,8 +200,9 @@ def test_auto_says_what_it_chose_and_why(monkeypatch, without_openvino):
     monkeypatch.setattr(onnxruntime_engine, "available_providers", lambda: ["cuda", "cpu"])
     opened = []
 
-    def open_engine(label, graph, provider, threads):
+    def open_engine(label, graph, provider, threads, *, beside_another):
         opened.append((provider, threads))
+        assert not beside_another
         if provider == "cuda":
             raise ResourceError("did not start", found="no driver")
         return OnnxRuntimeEngine(label, graph, provider, threads)
@@ -216,6 +217,17 @@ def test_auto_says_what_it_chose_and_why(monkeypatch, without_openvino):
     assert selection.note.endswith("; cuda: no driver)")
     selection.open("double", doubling)
     assert opened == [("cuda", 1), ("cpu", 1), ("cpu", 1)]
+
+
+def test_what_the_native_engine_leaves_runs_without_threads_that_turn_on(monkeypatch):
+    opened = []
+    monkeypatch.setattr(
+        onnxruntime_engine,
+        "OnnxRuntimeEngine",
+        lambda *arguments, **named: opened.append((*arguments[2:], named)),
+    )
+    open_engine("native", "double", doubling("cpu"), threads=1)
+    assert opened == [("cpu", 1, {"beside_another": True})]
 
 
 def test_auto_takes_the_fastest_engine_that_the_bundle_has_graphs_for():
