@@ -26,16 +26,20 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from rs_export.portable import drop_unread
+from rs_export.portable import drop_unread, tensor_specs
 from rs_export.wiring import Wiring, unexpected
 from rs_runtime.contracts.errors import InternalError
 
 PICTURE = "trunk.picture"
+_WEIGHT = "trunk.input.weight"  # of the first convolution; perhaps stored as fp16
 _UNITS_PER_STAGE = (3, 4, 14, 3)  # of IR-SE50, the only trunk that the native engine knows
 _TAPS = ("trunk.quarter", "trunk.eighth", "trunk.sixteenth")  # of all stages but the first
 _INPUT_WEIGHT = "trunk.input_layer.0.weight"
 _NORM = (".norm.weight", ".norm.bias", ".norm.mean", ".norm.variance")
 _EPSILON = np.float32(1e-5)
+# Pixels of a picture times the square of the first stage's channels: from here on the native engine
+# is faster than the one beside it would be on the trunk, too (benchmarks/encoders.py).
+_GAINS_FROM = 256**2 * 32**2
 
 
 def name_trunk(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -69,6 +73,19 @@ def name_trunk(model: onnx.ModelProto) -> onnx.ModelProto:
 def has_trunk(model: onnx.ModelProto) -> bool:
     """Whether the native engine can run the trunk of a graph: whether it is named."""
     return any(PICTURE in node.output for node in model.graph.node)
+
+
+def gains_by_native(model: onnx.ModelProto) -> bool:
+    """Whether the native engine should run the trunk of an encoder's graph: it is named and large.
+
+    Args:
+        model: Of a role that reads `image` [N, S, S, 3].
+    """
+    if not has_trunk(model):
+        return False
+    (size,) = (spec.shape[1] for spec in tensor_specs(model.graph.input) if spec.name == "image")
+    (weight,) = (own for own in model.graph.initializer if own.name.startswith(_WEIGHT))
+    return int(size) ** 2 * weight.dims[0] ** 2 >= _GAINS_FROM
 
 
 def _is_input_layer(node: onnx.NodeProto) -> bool:

@@ -12,7 +12,7 @@ from rs_export.parity import Case, Numbers, RunGraph, check_role, opened
 from rs_export.parser_input import for_bodies
 from rs_export.plugin_bodies import FORM
 from rs_export.portable import tensor_specs
-from rs_export.trunk_names import has_trunk
+from rs_export.trunk_names import gains_by_native
 from rs_runtime.contracts.errors import NumericsError
 from rs_runtime.contracts.roles import Role, Variant
 from rs_runtime.engines.select import Chosen, installed
@@ -131,7 +131,7 @@ def _candidates(
     if "openvino-bf16" in found and bf16:
         yield Variant(first.path, "openvino", "bf16", first.form, batch), first
     last = flat[-1]
-    if "native" in found and (role == NATIVE_ROLE or has_trunk(last.model)):
+    if "native" in found and (role == NATIVE_ROLE or gains_by_native(last.model)):
         # It has a form of its own, and takes no more than the named constants of any file; what
         # is before and after a trunk in it, other engines run.
         yield Variant(last.path, "native", last.precision, NATIVE_FORM, 1), last

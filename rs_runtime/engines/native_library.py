@@ -152,10 +152,11 @@ def _refused(label: str, message: str) -> IncompatibleError | ResourceError:
     if message == "memory":
         return ResourceError(f"not enough memory to open the graph {label!r}")
     what, found, expected = (*message.split("|"), "", "")[:3]
+    failed = f"the native engine cannot open the graph {label!r}: {what}"
     if not expected:
-        return ResourceError(f"the native engine cannot open the graph {label!r}", found=found)
+        return ResourceError(failed, found=found)
     return IncompatibleError(
-        f"the native engine cannot open the graph {label!r}: {what}",
+        failed,
         found=found,
         expected=expected,
         hint="use --provider auto, or export the bundle again with rs-export",

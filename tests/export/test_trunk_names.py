@@ -10,7 +10,7 @@ import torch
 from onnx import helper, numpy_helper
 from torch import nn
 
-from rs_export import variants
+from rs_export import trunk_names, variants
 from rs_export.forms import expand
 from rs_export.graphs.base_inverter import base_inverter_role
 from rs_export.graphs.inverter import inverter_role
@@ -21,7 +21,7 @@ from rs_export.portable import finish
 from rs_export.precision import store_fp16
 from rs_export.trunk_names import has_trunk, name_trunk
 from rs_export.variants import GraphFile, proven_variants
-from rs_runtime.contracts.manifest import Variant
+from rs_runtime.contracts.roles import Variant
 from rs_train.inverters import E4E, PSP, OneStage, OneStageConfig, StyleHeadsConfig
 from rs_train.inverters.refine import Refiner, RefinerConfig
 from rs_train.inverters.style_transformer import StyleTransformer, StyleTransformerConfig
@@ -323,7 +323,7 @@ def test_shapes_are_inferred_where_the_trace_does_not_tell(plain: onnx.ModelProt
     assert has_trunk(name_trunk(model))
 
 
-def test_an_encoder_with_a_named_trunk_has_a_native_variant(
+def test_an_encoder_with_a_large_named_trunk_has_a_native_variant(
     role: TracedRole, plain: onnx.ModelProto, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(variants, "installed", lambda: (("cpu", "native"), {}))
@@ -337,5 +337,7 @@ def test_an_encoder_with_a_named_trunk_has_a_native_variant(
         return [*found]
 
     own = Variant("graphs/refiner.onnx", "native", "fp16_stored", "winograd", 1)
+    assert own not in engines(name_trunk(plain))
+    monkeypatch.setattr(trunk_names, "_GAINS_FROM", SIZE**2 * WIDTHS[0] ** 2)
     assert engines(name_trunk(plain)) == [*engines(plain), own]
     assert own not in engines(plain)
