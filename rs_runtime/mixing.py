@@ -8,7 +8,8 @@ Samples of one batch may carry different mixes; a shorter one is padded with zer
 call's common L, which changes nothing. Adding tokens is all the arithmetic there is here.
 
 At full size P and Q are 13 MB a sample, and filling them is most of our own work when a domain or a
-strength changes: every number is written once, into memory that is used again (``Workspace``).
+strength changes: every number is written once, into memory that is used again (``Workspace``), P
+and Q at once.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from rs_runtime.both import both
 from rs_runtime.contracts.errors import IncompatibleError, UsageError
 from rs_runtime.contracts.layers import LayerTable
 from rs_runtime.contracts.tokens import TokenSet
@@ -215,13 +217,19 @@ def _mix(
         own.modulation.copy(),
     )
     rows = slice(None) if kept.all() else kept
-    packed.P[:, :first], packed.Q[:, :first] = own.P[:, rows], own.Q[:, rows]
+    # P here: the caller's np.errstate counts where a strength makes it overflow.
+    both(
+        lambda: _fill(packed.Q, own.Q[:, rows], "Q", merged, table.in_slices),
+        lambda: _fill(packed.P, own.P[:, rows], "P", merged, table.out_slices),
+        nbytes=packed.P.nbytes + packed.Q.nbytes,
+    )
     for n, sample in enumerate(merged):
-        row = first
         for token_set, strength in sample:
-            _add(packed, n, row, token_set, strength, table)
-            row += token_set.rank
-        packed.P[n, row:], packed.Q[n, row:] = 0, 0
+            factor = np.float32(strength)
+            for name, offset in token_set.style_offset.items():
+                packed.style_offset[n, table.style_slices[name]] += factor * offset
+            for name, modulation in token_set.modulation.items():
+                packed.modulation[n, table.in_slices[name]] += factor * (modulation - np.float32(1))
     return packed
 
 
@@ -236,30 +244,41 @@ def _nonzero_rows(part: Float32) -> NDArray[np.bool_]:
     return used if used.all() else part.any(axis=(0, 2))
 
 
-def _add(
-    packed: PackedTokens, n: int, row: int, token_set: TokenSet, strength: float, table: LayerTable
+def _fill(
+    part: Float32,
+    own: Float32,
+    group: Literal["P", "Q"],
+    samples: Sequence[Mix],
+    columns: Mapping[str, slice],
 ) -> None:
-    """Writes a set into the rows of sample n from ``row`` on, and onto its offsets."""
-    rows = slice(row, row + token_set.rank)
-    left, right = packed.P[n, rows], packed.Q[n, rows]
-    factor = np.float32(strength)
-    P, Q = (_joined([g.get(conv.name) for conv in table.convs]) for g in (token_set.P, token_set.Q))
-    if P is not None and Q is not None:
-        _write(P, left, factor)
-        _write(Q, right)
-    else:
-        for layer in table.convs:
-            outs, ins = table.out_slices[layer.name], table.in_slices[layer.name]
-            P = token_set.P.get(layer.name)
-            rank = 0 if P is None else len(P)
-            if P is not None:
-                _write(P, left[:rank, outs], factor)
-                _write(token_set.Q[layer.name], right[:rank, ins])
-            left[rank:, outs], right[rank:, ins] = 0, 0
-    for name, offset in token_set.style_offset.items():
-        packed.style_offset[n, table.style_slices[name]] += factor * offset
-    for name, modulation in token_set.modulation.items():
-        packed.modulation[n, table.in_slices[name]] += factor * (modulation - np.float32(1))
+    """Sets P or Q.
+
+    Args:
+        part: All of it, [N, L, C].
+        own: Its first rows, [N, l, C].
+        group: Which of the two; strengths act on P.
+        samples: Sets and strengths of each sample, whose rows follow; below them are zeros.
+        columns: Where the channels of each layer are.
+    """
+    first = own.shape[1]
+    part[:, :first] = own
+    for n, sample in enumerate(samples):
+        row = first
+        for token_set, strength in sample:
+            rows = part[n, row : row + token_set.rank]
+            layers: dict[str, Tokens] = getattr(token_set, group)
+            factor = np.float32(strength if group == "P" else 1)
+            joined = _joined([layers.get(name) for name in columns])
+            if joined is not None:
+                _write(joined, rows, factor)
+            else:
+                for name, channels in columns.items():
+                    rank = len(layers.get(name, ()))
+                    if rank:
+                        _write(layers[name], rows[:rank, channels], factor)
+                    rows[rank:, channels] = 0
+            row += token_set.rank
+        part[n, row:] = 0
 
 
 def _joined(layers: Sequence[Tokens | None]) -> Tokens | None:
@@ -283,7 +302,7 @@ def _joined(layers: Sequence[Tokens | None]) -> Tokens | None:
     return np.lib.stride_tricks.as_strided(first, (len(first), width), writeable=False)
 
 
-def _write(tokens: Tokens, out: Float32, factor: np.float32 | float = 1.0) -> None:
+def _write(tokens: Tokens, out: Float32, factor: np.float32) -> None:
     """Sets ``out`` to the tokens times a factor."""
     if tokens.dtype == np.float16 and tokens.size:
         # OpenCV widens many halves at once, NumPy one by one.

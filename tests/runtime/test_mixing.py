@@ -321,6 +321,43 @@ def test_threads_do_not_see_each_other_s_mixes():
         assert all(pool.map(work, range(count)))
 
 
+def packed_by(threads: int, *args, **kwargs):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("rs_runtime.both.LARGE_BYTES", 0 if threads == 2 else 1 << 40)
+        return mix(*args, **kwargs)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(mixtures, min_size=1, max_size=3))
+def test_two_threads_pack_what_one_does(samples):
+    onto = mix([[(SETS[1], 0.3)]] * len(samples), TABLE)
+    for own in (None, onto):
+        one, two = (packed_by(threads, samples, TABLE, onto=own) for threads in (1, 2))
+        assert same_bytes(one, two)
+
+
+@pytest.mark.parametrize("group", ["P", "Q"])
+@pytest.mark.parametrize("large", [0, 1 << 40])
+def test_an_error_in_either_thread_reaches_the_caller(group, large, monkeypatch):
+    monkeypatch.setattr("rs_runtime.both.LARGE_BYTES", large)
+    workspace, good = Workspace(), SETS[0]
+    words = {name: np.full(own.shape, "word") for name, own in getattr(good, group).items()}
+    bad = replace(good, **{group: words})
+    for _ in range(20):
+        with pytest.raises((TypeError, ValueError)), workspace.mix([[(bad, 2.0)]], TABLE):
+            pytest.fail("nothing to draw")
+        with workspace.mix([[(good, 2.0)]], TABLE) as packed:
+            assert same_bytes(packed, mix([[(good, 2.0)]], TABLE))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_caller_says_what_an_overflow_is(threads):
+    with np.errstate(over="raise"), pytest.raises(FloatingPointError):
+        packed_by(threads, [[(each(SETS[0], lambda array: array * 1e10), 1e38)]], TABLE)
+    with np.errstate(over="ignore"):
+        packed_by(threads, [[(each(SETS[0], lambda array: array * 1e10), 1e38)]], TABLE)
+
+
 @pytest.mark.parametrize("strength", [1.0, -0.7, 70000.0, 1e-40])
 @pytest.mark.parametrize("apart", [True, False])
 def test_every_half_counts_as_its_float32(strength, apart):
