@@ -9,6 +9,9 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+# What an engine calls its verdict on a graph's outputs, see Engine.run.
+FINITE = "finite"
+
 
 class Resident(Protocol):
     """A value in a device's memory."""
@@ -44,7 +47,8 @@ class Engine(Protocol):
                 on the device, as ``Resident``; an engine may return arrays all the same.
 
         Returns:
-            Every output of the graph by name, arrays but for those that are kept.
+            Every output of the graph by name, arrays but for those that are kept. An engine that
+            goes over the values anyway adds ``FINITE``, bool [N]: whether all of a sample's are.
 
         Raises:
             IncompatibleError: The graph does not take these inputs.

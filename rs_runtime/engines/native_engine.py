@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rs_runtime.contracts.errors import IncompatibleError
-from rs_runtime.engines.base import Engine, Value, as_array
+from rs_runtime.engines.base import FINITE, Engine, Value, as_array
 from rs_runtime.engines.cut import cut
 from rs_runtime.engines.native_library import Handle, address, library
 
@@ -109,14 +109,14 @@ class NativeEngine:
         feeds = self._checked(inputs)
         image_float = np.empty((1, 3, self._size, self._size), np.float32)
         image = np.empty((1, self._size, self._size, 3), np.uint8)
+        finite = np.empty(1, np.bool_)
         self._network.run(
             library().rs_native_run,
             *(address(feeds[name]) for name in self._shapes),
             ctypes.c_int32(feeds["P"].shape[1]),
-            address(image_float),
-            address(image),
+            *(address(output) for output in (image_float, image, finite)),
         )
-        return {"image": image, "image_float": image_float}
+        return {"image": image, "image_float": image_float, FINITE: finite}
 
     def _checked(self, inputs: Mapping[str, Any]) -> dict[str, NDArray[np.float32]]:
         if set(inputs) != set(self._shapes):

@@ -482,16 +482,31 @@ void upsample(const float* picture, int size, const float* bias, int row, int ro
   }
 }
 
-void to_bytes(const float* picture, int size, int row, int row_end, uint8_t* bytes) {
+// Whether NaN or an infinity is among them; less itself each is NaN. Apart from the loop that makes
+// bytes, or the compiler would make vectors of neither.
+int not_finite(const float* values, int count) {
+  int found = 0;
+  for (int i = 0; i < count; ++i) found |= values[i] - values[i] != 0;
+  return found;
+}
+
+bool to_bytes(const float* picture, int size, int row, int row_end, uint8_t* bytes) {
   const long plane = static_cast<long>(size) * size;
-  for (long at = static_cast<long>(row) * size; at < static_cast<long>(row_end) * size; ++at) {
+  int found = 0;
+  for (long line = static_cast<long>(row) * size; row < row_end; ++row, line += size) {
     for (int colour = 0; colour < 3; ++colour) {
-      float value = (picture[colour * plane + at] + 1) * 127.5f;
-      value = value > 0 ? value : 0;  // NaN, too
-      value = value < 255 ? value : 255;
-      bytes[3 * at + colour] = static_cast<uint8_t>(__builtin_rintf(value));
+      found |= not_finite(picture + colour * plane + line, size);
+    }
+    for (long at = line; at < line + size; ++at) {
+      for (int colour = 0; colour < 3; ++colour) {
+        float value = (picture[colour * plane + at] + 1) * 127.5f;
+        value = value > 0 ? value : 0;  // NaN, too
+        value = value < 255 ? value : 255;
+        bytes[3 * at + colour] = static_cast<uint8_t>(__builtin_rintf(value));
+      }
     }
   }
+  return found == 0;
 }
 
 }  // namespace

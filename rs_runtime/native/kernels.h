@@ -112,8 +112,8 @@ struct Kernels {
   // Rows [row, row_end) of twice as large a picture [3][2 size][2 size], plus bias.
   void (*upsample)(const float* picture, int size, const float* bias, int row, int row_end,
                    float* larger);
-  // Rows of uint8 [H][W][3] from [3][H][W].
-  void (*to_bytes)(const float* picture, int size, int row, int row_end, uint8_t* bytes);
+  // Rows of uint8 [H][W][3] from [3][H][W]. False where a value is not finite.
+  bool (*to_bytes)(const float* picture, int size, int row, int row_end, uint8_t* bytes);
 };
 
 // Those of an instruction set, "avx512", "avx2" or "baseline", or of null the fastest that this

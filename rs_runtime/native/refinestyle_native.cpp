@@ -81,10 +81,10 @@ rs_native_shape rs_native_describe(const rs_native *network) {
 
 int32_t rs_native_run(rs_native *network, const float *w_plus, const float *P, const float *Q,
                       const float *style_offset, const float *modulation, int32_t rank,
-                      float *image_float, uint8_t *image, const int32_t *stop) {
+                      float *image_float, uint8_t *image, uint8_t *finite, const int32_t *stop) {
   return status_of([&] {
-    return network->synthesis.run({w_plus, P, Q, style_offset, modulation, rank}, image_float,
-                                  image, stop);
+    return network->synthesis.run({w_plus, P, Q, style_offset, modulation, rank},
+                                  {image_float, image, finite}, stop);
   });
 }
 

@@ -1,7 +1,8 @@
 /* The synthesis network as a C function: what rs_runtime's provider "native" calls.
  *
  *     rs_native *network = rs_native_open(bytes, size, threads, NULL, error, sizeof error);
- *     rs_native_run(network, w_plus, P, Q, style_offset, modulation, rank, image_float, image, NULL);
+ *     rs_native_run(network, w_plus, P, Q, style_offset, modulation, rank, image_float, image, &finite,
+ *                   NULL);
  *     rs_native_close(network);
  *
  * Not a stable interface: the library and its callers are of one release.
@@ -42,12 +43,13 @@ RS_NATIVE_API void rs_native_close(rs_native *network);
 RS_NATIVE_API rs_native_shape rs_native_describe(const rs_native *network);
 
 /* Draws one picture: P [rank][sum_out], Q [rank][sum_in], rank >= 1; image_float [3][size][size],
- * image [size][size][3]. Safe from several threads, which wait for each other. stop may be null;
- * once another thread sets it to other than 0, the run ends before its next block of layers. */
+ * image [size][size][3], finite 1 where all of image_float is and else 0. Safe from several threads,
+ * which wait for each other. stop may be null; once another thread sets it to other than 0, the run
+ * ends before its next block of layers. */
 RS_NATIVE_API int32_t rs_native_run(rs_native *network, const float *w_plus, const float *P,
                                     const float *Q, const float *style_offset,
                                     const float *modulation, int32_t rank, float *image_float,
-                                    uint8_t *image, const int32_t *stop);
+                                    uint8_t *image, uint8_t *finite, const int32_t *stop);
 
 typedef struct rs_native_trunk rs_native_trunk;
 

@@ -1,6 +1,7 @@
 #include "synthesis.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 
 #include "plan.h"
@@ -85,8 +86,7 @@ void Synthesis::reserve() {
   for (Floats& picture : pictures_) picture = make_floats(3L * layers_.size * layers_.size / 4);
 }
 
-bool Synthesis::run(const Inputs& inputs, float* image_float, uint8_t* image,
-                    const int32_t* stop) {
+bool Synthesis::run(const Inputs& inputs, const Outputs& outputs, const int32_t* stop) {
   const std::lock_guard<std::mutex> lock(running_);
   set_styles(inputs);
   map_ = 0;
@@ -98,15 +98,18 @@ bool Synthesis::run(const Inputs& inputs, float* image_float, uint8_t* image,
   const int blocks = static_cast<int>(layers_.torgbs.size());
   for (int block = 0; block < blocks; ++block) {
     if (stop != nullptr && __atomic_load_n(stop, __ATOMIC_RELAXED) != 0) return false;
-    float* larger = block + 1 == blocks ? image_float : pictures_[block % 2].get();
+    float* larger = block + 1 == blocks ? outputs.image_float : pictures_[block % 2].get();
     draw_block(block, inputs, picture, larger);
     picture = larger;
   }
+  std::atomic<bool> finite{true};
   pool_.each(ceil_div(layers_.size, kRowsOfStep), [&](int i, int) {
-    const int row = i * kRowsOfStep;
-    kernels_.to_bytes(image_float, layers_.size, row, std::min(row + kRowsOfStep, layers_.size),
-                      image);
+    const int row = i * kRowsOfStep, row_end = std::min(row + kRowsOfStep, layers_.size);
+    const bool own =
+        kernels_.to_bytes(outputs.image_float, layers_.size, row, row_end, outputs.image);
+    if (!own) finite = false;
   });
+  *outputs.finite = finite;
   return true;
 }
 

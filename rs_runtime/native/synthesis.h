@@ -22,6 +22,12 @@ struct Inputs {
   int rank;
 };
 
+struct Outputs {
+  float* image_float;  // [3][size][size]
+  uint8_t* image;      // [size][size][3]
+  uint8_t* finite;     // whether all of image_float is
+};
+
 class Synthesis {
  public:
   // threads: of one run. Several may share the layers. Throws std::bad_alloc, std::system_error.
@@ -29,10 +35,9 @@ class Synthesis {
 
   const Layers& layers() const { return layers_; }
 
-  // Draws image_float [3][size][size] and image [size][size][3]. Callers in several threads wait
-  // for each other. stop: ends the run before its next block once another thread sets it; or null.
-  // False where it did. Throws std::bad_alloc.
-  bool run(const Inputs& inputs, float* image_float, uint8_t* image, const int32_t* stop = nullptr);
+  // Callers in several threads wait for each other. stop: ends the run before its next block once
+  // another thread sets it; or null. False where it did. Throws std::bad_alloc.
+  bool run(const Inputs& inputs, const Outputs& outputs, const int32_t* stop = nullptr);
 
  private:
   struct Refined {  // a layer's kernels for this picture

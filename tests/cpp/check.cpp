@@ -110,10 +110,11 @@ Json answer_native(const std::string& path, std::istringstream& words) {
   const std::size_t pixels = std::size_t{1} * shape.size * shape.size * 3;
   std::vector<float> image_float(pixels);
   std::vector<std::uint8_t> image(pixels);
+  std::uint8_t finite = 0;
   rs_native_run(network.get(), numbers(shape.num_ws * shape.w_dim).data(),
                 numbers(kRank * shape.sum_out).data(), numbers(kRank * shape.sum_in).data(),
                 numbers(shape.style_channels).data(), numbers(shape.sum_in, 1).data(), kRank,
-                image_float.data(), image.data(), nullptr);
+                image_float.data(), image.data(), &finite, nullptr);
   double sum = 0;
   for (float value : image_float) sum += std::abs(static_cast<double>(value));
   return {{"size", shape.size}, {"mean", sum / static_cast<double>(pixels)},

@@ -61,9 +61,10 @@ struct Arrays {
   bool draw(Synthesis& synthesis, std::vector<float>& image_float, const int32_t* stop) const {
     image_float.resize(std::size_t{3} * layers.size * layers.size);
     std::vector<uint8_t> image(image_float.size());
+    uint8_t finite;
     return synthesis.run(
         {w_plus.data(), P.data(), Q.data(), style_offset.data(), modulation.data(), kRank},
-        image_float.data(), image.data(), stop);
+        {image_float.data(), image.data(), &finite}, stop);
   }
 
   static constexpr int kRank = 3;

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 import rs_runtime
-from rs_runtime.contracts.errors import IncompatibleError, ResourceError
+from rs_runtime.contracts.errors import IncompatibleError, NumericsError, ResourceError
 from rs_runtime.contracts.manifest import MANIFEST_NAME
 from rs_runtime.contracts.strict_json import canonical_json
 from rs_runtime.engines import native_engine, native_library, select
-from rs_runtime.engines.base import EngineOptions
+from rs_runtime.engines.base import FINITE, EngineOptions
 from rs_runtime.engines.native_engine import NativeEngine
 from tests.native.network import (
     W_DIM,
@@ -71,6 +71,37 @@ def test_ranks(rank):
     engine = NativeEngine("synthesis", graph_of(constants(generator)))
     found = engine.run(inputs)["image_float"]
     assert relative_error(found, reference(generator, inputs)) < 2e-5
+
+
+PLACES = [(0, 0), (0, 31), (15, 31), (16, 0), (16, 17), (31, 0), (31, 30), (31, 31)]
+
+
+@pytest.mark.parametrize("colour", range(3))
+@pytest.mark.parametrize("place", PLACES)
+def test_one_value_that_is_not_finite_is_reported(colour, place, instructions):
+    generator = random_generator((4, 4, 4, 4))
+    values, inputs = constants(generator), random_inputs(generator, 1)
+    # One channel at one pixel becomes huge, and overflows in one colour alone.
+    values["b32.conv1.noise"][place] = 3e37
+    weight = np.zeros_like(values["b32.torgb.weight"])
+    weight[colour, 0] = 1e3
+    for factor, bad in ((1e-3, 0), (1, 1)):
+        values["b32.torgb.weight"] = weight * np.float32(factor)
+        engine = NativeEngine("synthesis", graph_of(values), 2, instructions)
+        outputs = engine.run(inputs)
+        finite = np.isfinite(outputs["image_float"])
+        assert (finite.size - finite.sum(), finite[0, colour][place]) == (bad, not bad)
+        assert outputs[FINITE].tolist() == [not bad]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_is_reported_of_its_run_alone(bad):
+    generator = random_generator(NARROW)
+    engine = NativeEngine("synthesis", graph_of(constants(generator)), 3)
+    good = random_inputs(generator, 2)
+    worse = good | {"style_offset": good["style_offset"].copy()}
+    worse["style_offset"][0, -1] = bad  # of the last layer to colours
+    assert [engine.run(own)[FINITE].item() for own in (good, worse, good)] == [True, False, True]
 
 
 def test_tokens_of_one_run_leave_nothing_for_the_next():
@@ -237,6 +268,17 @@ def test_auto_draws_by_it_and_leaves_the_rest_to_another_engine():
         assert np.abs(pictures[0] - pictures[1]).max() <= 1
 
 
+def test_strengths_that_overflow_are_an_error_as_with_every_engine():
+    heads = [1, 2]
+    for provider in ("native", "cpu"):
+        runtime = rs_runtime.load(provider=provider, threads=1)
+        assert runtime.synth(heads, "sketch").shape == (2, 128, 128, 3)
+        refused = pytest.raises(NumericsError, match="the synthesis gave values")
+        with np.errstate(over="ignore"), refused as raised:  # float32 ends before
+            runtime.synth(heads, [[], [("sketch", 1e39)]])
+        assert raised.value.hint == "use smaller strengths"
+
+
 def test_auto_passes_over_it_where_it_would_be_slow(monkeypatch):
     monkeypatch.setattr(native_engine, "instructions", lambda: "baseline")
     selection = select.EngineSelection(EngineOptions(), lambda provider: True)
@@ -297,11 +339,13 @@ def test_a_run_that_is_told_to_stop_ends_early():
     inputs = random_inputs(generator, 1)
     image_float = np.zeros((1, 3, 64, 64), np.float32)
     image = np.zeros((1, 64, 64, 3), np.uint8)
+    finite = np.zeros(1, np.bool_)
     stop = ctypes.c_int32(1)
     status = native_library.library().rs_native_run(
         engine._network.pointer,
         *(native_library.address(inputs[name]) for name in engine._shapes),
-        *(ctypes.c_int32(1), native_library.address(image_float), native_library.address(image)),
+        ctypes.c_int32(1),
+        *(native_library.address(output) for output in (image_float, image, finite)),
         ctypes.byref(stop),
     )
     assert status == 1 and not image_float.any()

@@ -19,6 +19,7 @@ from rs_runtime.contracts.errors import (
     UsageError,
 )
 from rs_runtime.contracts.tokens import write_token_set
+from rs_runtime.engines.base import FINITE
 from rs_runtime.image_io import encode_picture
 from rs_runtime.pipeline import UnfamiliarPictureWarning
 from rs_runtime.synthesis import require_finite
@@ -201,6 +202,26 @@ def test_one_value_that_is_not_finite_is_found_and_large_ones_are_not_refused(ba
     for own in (picture, np.zeros_like(picture) + np.where(np.isfinite(picture), 0, picture)):
         with pytest.raises(NumericsError, match="not finite"):
             require_finite("synthesis", {"image_float": own}, ("image_float",), "")
+
+
+@pytest.mark.parametrize("large", [0, 1 << 40])
+def test_a_large_picture_is_looked_at_to_its_last_value(large, monkeypatch):
+    monkeypatch.setattr("rs_runtime.both.LARGE_BYTES", large)
+    picture = np.random.default_rng(0).uniform(-1, 1, (1, 3, 7, 7)).astype(np.float32)
+    require_finite("synthesis", {"image_float": picture}, ("image_float",), "")
+    for at in range(picture.size):
+        own = picture.copy()
+        own.flat[at] = np.nan if at % 2 else np.inf
+        with pytest.raises(NumericsError, match="not finite"):
+            require_finite("synthesis", {"image_float": own}, ("image_float",), "")
+
+
+def test_what_an_engine_has_seen_of_its_outputs_is_taken_from_it():
+    outputs = {"image_float": None, FINITE: np.array([True, True])}
+    require_finite("synthesis", outputs, ("image_float",), "")
+    outputs[FINITE][1] = False
+    with pytest.raises(NumericsError, match="the synthesis gave values"):
+        require_finite("synthesis", outputs, ("image_float",), "")
 
 
 def test_strengths_that_overflow_are_an_error_not_a_black_picture(runtime):

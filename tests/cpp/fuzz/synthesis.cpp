@@ -16,10 +16,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::vector<float> style_offset(static_cast<std::size_t>(shape.style_channels), 0.5f);
   std::vector<float> image_float(std::size_t{3} * shape.size * shape.size);
   std::vector<std::uint8_t> image(image_float.size());
+  std::uint8_t finite = 2;
   const std::int32_t status =
       rs_native_run(network, w_plus.data(), P.data(), Q.data(), style_offset.data(), Q.data(), 1,
-                    image_float.data(), image.data(), nullptr);
-  if (status != RS_NATIVE_OK) __builtin_trap();
+                    image_float.data(), image.data(), &finite, nullptr);
+  if (status != RS_NATIVE_OK || finite > 1) __builtin_trap();
   rs_native_close(network);
   return 0;
 }

@@ -12,6 +12,9 @@
 
 namespace refinestyle {
 
+// What an engine calls its verdict on a graph's outputs, see Engine::run.
+inline constexpr char kFinite[] = "finite";
+
 // One graph, opened and ready.
 class Engine {
  public:
@@ -19,8 +22,9 @@ class Engine {
 
   // Runs the graph once; threads may run side by side.
   //
-  // Takes every input and gives every output of the graph by name. Throws kIncompatible if
-  // the graph does not take these inputs, kResource if memory runs out.
+  // Takes every input and gives every output of the graph by name. An engine that goes over the
+  // values anyway adds kFinite, uint8 [N]: 1 where all of a sample's are, else 0. Throws
+  // kIncompatible if the graph does not take these inputs, kResource if memory runs out.
   virtual Tensors run(const Views& inputs) = 0;
 };
 

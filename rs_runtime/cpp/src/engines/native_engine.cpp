@@ -65,11 +65,14 @@ class NativeEngine final : public Engine {
     try {
       Tensor image(DType::kUint8, {1, size_, size_, 3});
       Tensor image_float(DType::kFloat32, {1, 3, size_, size_});
+      Tensor finite(DType::kUint8, {1});
       const Borrowed network(*this);
       network->run({floats("w_plus"), floats("P"), floats("Q"), floats("style_offset"),
                     floats("modulation"), static_cast<int>(inputs.at("P").shape[1])},
-                   image_float.data<float>(), image.data<std::uint8_t>());
+                   {image_float.data<float>(), image.data<std::uint8_t>(),
+                    finite.data<std::uint8_t>()});
       Tensors outputs;
+      outputs.emplace(kFinite, std::move(finite));
       outputs.emplace("image", std::move(image));
       outputs.emplace("image_float", std::move(image_float));
       return outputs;

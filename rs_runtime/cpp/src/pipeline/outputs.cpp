@@ -5,8 +5,18 @@
 #include <utility>
 
 #include "contracts/error.h"
+#include "engines/engine.h"
 
 namespace refinestyle {
+namespace {
+
+template <class T, class Is>
+bool all(const Tensor& tensor, const Is& is) {
+  const T* begin = tensor.data<T>();
+  return std::all_of(begin, begin + element_count(tensor.shape), is);
+}
+
+}  // namespace
 
 Tensor take_output(Tensors& outputs, const std::string& name, DType dtype, const Shape& shape) {
   const auto found = outputs.find(name);
@@ -23,10 +33,13 @@ Tensor take_output(Tensors& outputs, const std::string& name, DType dtype, const
               std::string(dtype_name(dtype)) + " " + to_text(shape), kRepairBundle);
 }
 
-void require_finite(const Tensor& tensor, const std::string& what, const std::string& hint) {
-  const auto* begin = tensor.data<float>();
-  const auto* end = begin + element_count(tensor.shape);
-  if (std::all_of(begin, end, [](float value) { return std::isfinite(value); })) return;
+void require_finite(const Tensor& output, const Tensors& found, const std::string& what,
+                    const std::string& hint) {
+  const auto told = found.find(kFinite);
+  if (told != found.end() ? all<std::uint8_t>(told->second, [](auto own) { return own != 0; })
+                          : all<float>(output, [](float own) { return std::isfinite(own); })) {
+    return;
+  }
   throw Error(Status::kNumerics, "the " + what + " gave values that are not finite", "", "", hint);
 }
 

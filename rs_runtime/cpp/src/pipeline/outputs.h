@@ -14,7 +14,9 @@ inline constexpr char kRepairBundle[] =
 // kIncompatible for anything else.
 Tensor take_output(Tensors& outputs, const std::string& name, DType dtype, const Shape& shape);
 
-// Throws kNumerics if floats are not finite; `what` gave them, `hint` is the next step.
-void require_finite(const Tensor& tensor, const std::string& what, const std::string& hint);
+// Throws kNumerics if the floats of `output` are not finite, which the engine may have told along with
+// them, in `found`; `what` gave them, `hint` is the next step.
+void require_finite(const Tensor& output, const Tensors& found, const std::string& what,
+                    const std::string& hint);
 
 }  // namespace refinestyle

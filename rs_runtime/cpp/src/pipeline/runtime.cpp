@@ -241,7 +241,7 @@ std::vector<Mix> Runtime::checked(const std::vector<Mix>& mixes, std::size_t cou
 FeatureMaps Runtime::features(Tensors& found, const Tensor& w_plus) const {
   const std::int64_t count = w_plus.shape[0];
   Tensor own = take_output(found, "feature", DType::kFloat32, {count, -1, -1, -1});
-  require_finite(own, "feature encoder", "try another picture or provider");
+  require_finite(own, found, "feature encoder", "try another picture or provider");
   const PackedTokens none = neutral(static_cast<std::size_t>(count), table());
   return {std::move(own), synthesis_.lower(w_plus.view(), none)};
 }

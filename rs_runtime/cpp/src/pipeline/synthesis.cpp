@@ -69,7 +69,7 @@ Drawn Synthesis::drawn(Tensors found, std::size_t count) const {
   const std::int64_t side = table_.resolution();
   Drawn own{take_output(found, "image", DType::kUint8, {samples, side, side, 3}),
             take_output(found, "image_float", DType::kFloat32, {samples, 3, side, side})};
-  require_finite(own.image_float, "synthesis", "use smaller strengths");
+  require_finite(own.image_float, found, "synthesis", "use smaller strengths");
   return own;
 }
 
