@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rs_runtime.contracts.errors import NumericsError
 from rs_runtime.engines.native_engine import instructions
 from rs_runtime.image_io import load_picture
 from rs_runtime.pipeline import Runtime as PythonRuntime
@@ -72,6 +73,16 @@ def test_batch_in_which_each_picture_has_its_own_domains(pair, photo):
     # A sample alone is what it is in the batch.
     alone = own.synthesize(own.invert(pictures[2:]), mixes[2:])
     assert difference(alone[0], drawn[2]) <= LEVELS
+
+
+def test_strengths_that_overflow_are_refused_in_both(pair):
+    own, python = pair
+    too_much = [[], [(python.domain("sketch"), 1e39)]]
+    with np.errstate(over="ignore"), pytest.raises(NumericsError) as expected:
+        python.synth([1, 2], too_much)
+    with pytest.raises(Failure, match=expected.value.hint) as failure:
+        own.synth([1, 2], [[], ["sketch=1e39"]])
+    assert failure.value.status == expected.value.exit_code
 
 
 def test_one_mix_is_for_all_pictures(pair, photo):

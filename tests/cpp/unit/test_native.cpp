@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <limits>
 #include <string>
 #include <thread>
 #include <vector>
@@ -117,6 +118,26 @@ TEST_CASE("the native engine draws, and says what is wrong with graphs and input
   CHECK(outcome_of([&] { native.open(graph, {}); }) == Status::kIncompatible);
   graph.bytes.clear();
   CHECK(outcome_of([&] { native.open(graph, {}); }) == Status::kIncompatible);
+}
+
+TEST_CASE("the native engine tells whether its picture is finite") {
+  const Provider& native = provider("native");
+  if (native.open == nullptr) return;
+  const auto engine = native.open(tiny(), {});
+  Inputs inputs;
+  const auto finite = [&] {
+    const Tensors drawn = engine->run(inputs.views);
+    const Tensor& told = drawn.at(kFinite);
+    REQUIRE(told.shape == Shape{1});
+    return int{told.data<std::uint8_t>()[0]};
+  };
+  CHECK(finite() == 1);
+  const float to_colours[] = {0, std::numeric_limits<float>::infinity()};
+  inputs.views.insert_or_assign("style_offset", TensorView{DType::kFloat32, {1, 2}, to_colours});
+  CHECK(finite() == 0);
+  inputs.views.insert_or_assign("style_offset",
+                                TensorView{DType::kFloat32, {1, 2}, inputs.zeros.data()});
+  CHECK(finite() == 1);
 }
 
 TEST_CASE("threads that share a native engine draw what one thread draws") {

@@ -1,8 +1,14 @@
 #include <doctest/doctest.h>
 
+#include <cmath>
+#include <limits>
+
 #include "contracts/error.h"
+#include "engines/engine.h"
 #include "engines/failure.h"
 #include "engines/providers.h"
+#include "outcome.h"
+#include "pipeline/outputs.h"
 #include "pipeline/random.h"
 #include "pipeline/reconstruction.h"
 #include "pipeline/roles.h"
@@ -43,6 +49,28 @@ TEST_CASE("errors are taken at the smaller size, averaged over areas") {
   CHECK(mean_squared_error(gray.data(), 2, checks.data(), 4) == 0);
   const std::vector<std::uint8_t> three(3 * 3 * 3, 77), two(2 * 2 * 3, 77);
   CHECK(mean_squared_error(three.data(), 3, two.data(), 2) == 0);
+}
+
+TEST_CASE("outputs are refused that are not finite, or of which the engine says so") {
+  Tensor picture(DType::kFloat32, {1, 3, 2, 2});
+  Tensors found;
+  const auto refused = [&] {
+    return outcome_of([&] { require_finite(picture, found, "synthesis", "hint"); });
+  };
+  float* values = picture.data<float>();
+  values[0] = std::numeric_limits<float>::max();
+  CHECK(refused() == Status::kOk);
+  for (float bad : {std::nanf(""), INFINITY, -INFINITY}) {
+    values[11] = bad;
+    CHECK(refused() == Status::kNumerics);
+  }
+  Tensor told(DType::kUint8, {2});
+  told.data<std::uint8_t>()[0] = told.data<std::uint8_t>()[1] = 1;
+  found[kFinite] = told;
+  CHECK(refused() == Status::kOk);  // nobody looks
+  found.at(kFinite).data<std::uint8_t>()[1] = 0;
+  values[11] = 0;
+  CHECK(refused() == Status::kNumerics);
 }
 
 TEST_CASE("a provider gets the first variant that suits it") {
