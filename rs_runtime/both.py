@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 First = TypeVar("First")
 Second = TypeVar("Second")
 
-# One thread does not use up the memory's speed. To start another takes as long as to copy 1 MB.
+# One thread cannot use up the memory's speed, but to start another takes as long as to copy 1 MB.
 LARGE_BYTES = 1 << 22
 
 
@@ -28,8 +28,8 @@ def both(
         What the two returned.
 
     Raises:
-        BaseException: What one of them raised. Neither is being done then, unless a signal came
-            while another thread was at ``first``, which ends by itself.
+        BaseException: What one of them raised. Neither goes on then, unless a signal came while
+            ``first`` was waited for, which ends by itself.
     """
     if nbytes < LARGE_BYTES:
         return first(), second()
@@ -45,8 +45,8 @@ def both(
                 except BaseException as error:
                     outcome["error"] = error
 
-    # Not threading.Thread, which waits for the thread to begin: 0.2 ms, or far more where no CPU is
-    # free. What the other one has not taken in the end is done here.
+    # Not threading.Thread, which waits until the thread has begun: 0.2 ms, or far more where no CPU
+    # is free. What the other one has not taken by the end of `second` is done here.
     with suppress(RuntimeError):  # no more threads
         _thread.start_new_thread(take, ())
     try:

@@ -1,5 +1,6 @@
 """Composition rules: residuals add exactly, strengths are linear, samples keep to themselves."""
 
+import signal
 import threading
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
@@ -290,6 +291,26 @@ def test_memory_that_an_interrupted_engine_may_still_read_is_not_used_again():
         raise KeyboardInterrupt
     with workspace.mix([[(SETS[0], 1.0)]], TABLE) as packed:
         assert not np.shares_memory(packed.P, left.P) and not np.shares_memory(packed.Q, left.Q)
+
+
+@pytest.mark.parametrize("large", [0, 1 << 40])
+def test_memory_that_was_being_filled_at_ctrl_c_is_not_used_again(large, monkeypatch):
+    monkeypatch.setattr("rs_runtime.both.LARGE_BYTES", large)
+    workspace, samples = Workspace(), [[(SETS[0], 1.0)]]
+    with workspace.mix(samples, TABLE) as left:
+        pass
+
+    def interrupted(*_):
+        if threading.current_thread() is threading.main_thread():
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("rs_runtime.mixing._write", interrupted)
+        with pytest.raises(KeyboardInterrupt), workspace.mix(samples, TABLE):
+            pytest.fail("nothing to draw")
+    with workspace.mix(samples, TABLE) as packed:
+        assert not np.shares_memory(packed.P, left.P) and not np.shares_memory(packed.Q, left.Q)
+        assert same_bytes(packed, mix(samples, TABLE))
 
 
 def test_a_workspace_gives_large_memory_back(monkeypatch):
