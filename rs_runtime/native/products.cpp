@@ -33,7 +33,8 @@ void Products::reserve(const std::vector<const Filter*>& filters) {
       grow(own_M, points * block_tiles(*filter) * filter->out_padded);
     } else {
       // An up layer's band is a row of tiles at least.
-      const std::size_t tiles = std::max(chunk_tiles(*filter), side_tiles(*filter) + kGroup);
+      const int side = side_tiles(*filter), all = ceil_div(side * side, kGroup) * kGroup;
+      const std::size_t tiles = std::max(std::min(chunk_tiles(*filter), all), side + kGroup);
       const std::size_t at_once = filter->in_columns ? shape_of(filter->algorithm).distinct : 1;
       grow(V, points * tiles * filter->in_padded);
       grow(M, points * tiles * filter->out_padded);

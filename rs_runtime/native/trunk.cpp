@@ -28,23 +28,25 @@ Trunk::Trunk(std::shared_ptr<const TrunkLayers> layers, const Kernels& kernels, 
       pool_(threads),
       products_(kernels_, pool_) {
   std::vector<const Filter*> filters{&layers_.input};
-  std::size_t maps = map_floats(layers_.size, layers_.input.out_padded);
-  std::size_t pictures = map_floats(layers_.size, layers_.input.in_padded), after = 0, sums = 0;
-  std::size_t channels = 0;
+  const std::size_t first = map_floats(layers_.size, layers_.input.out_padded);
+  std::size_t smaller = 0, between = map_floats(layers_.size, layers_.input.in_padded);
+  std::size_t normalised = first, sums = 0, channels = 0;
   for (const Unit& unit : layers_.units) {
     filters.insert(filters.end(), {&unit.first, &unit.second});
     if (unit.projected) filters.push_back(&unit.projection);
     const int size = unit.first.size / unit.stride;
-    maps = std::max(maps, map_floats(unit.first.size, unit.first.out_padded));
-    after = std::max(after, map_floats(size, unit.second.out_padded));
+    between = std::max(between, map_floats(unit.first.size, unit.first.out_padded));
+    smaller = std::max(smaller, map_floats(size, unit.second.out_padded));
+    normalised = std::max(normalised, map_floats(size, unit.second.out_padded));
     sums = std::max(sums, static_cast<std::size_t>(size) * unit.second.out_padded);
     channels = std::max<std::size_t>(channels, unit.second.out_padded);
   }
   products_.reserve(filters);
-  for (Floats& map : maps_) map = make_floats(maps);
-  normalised_ = make_floats(maps);
-  between_ = make_floats(std::max(maps, pictures));
-  after_ = make_floats(after);
+  maps_[0] = make_floats(std::max(first, smaller));
+  maps_[1] = make_floats(smaller);
+  normalised_ = make_floats(normalised);
+  between_ = make_floats(between);
+  after_ = make_floats(smaller);
   sums_ = make_floats(sums);
   gate_ = make_floats(channels);
 }
