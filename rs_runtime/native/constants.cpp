@@ -12,58 +12,6 @@ constexpr unsigned kDims = 1, kDataType = 2, kName = 8, kRawData = 9;
 constexpr uint64_t kFloat = 1, kFloat16 = 10;
 constexpr std::size_t kMaxRank = 8;
 
-BadGraph damaged(const char* what) { return {"the graph cannot be read", what, "an ONNX file"}; }
-
-struct Field {
-  unsigned number;
-  uint64_t value;       // of a varint
-  const uint8_t* data;  // of what has a length
-  std::size_t size;
-};
-
-// Goes through the fields of one message.
-class Message {
- public:
-  Message(const uint8_t* data, std::size_t size) : at_(data), end_(data + size) {}
-
-  bool next(Field& field) {
-    if (at_ == end_) return false;
-    const uint64_t key = varint();
-    field = {static_cast<unsigned>(key >> 3), 0, nullptr, 0};
-    switch (key & 7) {
-      case 0: field.value = varint(); break;
-      case 1: take(field, 8); break;
-      case 2: take(field, varint()); break;
-      case 5: take(field, 4); break;
-      default: throw damaged("a field of an unknown kind");
-    }
-    return true;
-  }
-
-  uint64_t varint() {
-    uint64_t value = 0;
-    for (int shift = 0; shift < 64; shift += 7) {
-      if (at_ == end_) throw damaged("a number that is cut off");
-      const uint8_t byte = *at_++;
-      value |= static_cast<uint64_t>(byte & 0x7f) << shift;
-      if (byte < 0x80) return value;
-    }
-    throw damaged("a number that is too long");
-  }
-
-  bool done() const { return at_ == end_; }
-
- private:
-  void take(Field& field, uint64_t size) {
-    if (size > static_cast<uint64_t>(end_ - at_)) throw damaged("a field that is cut off");
-    field.data = at_;
-    field.size = static_cast<std::size_t>(size);
-    at_ += size;
-  }
-
-  const uint8_t *at_, *end_;
-};
-
 float from_half(uint16_t half) {
   const uint32_t sign = static_cast<uint32_t>(half & 0x8000) << 16;
   const uint32_t exponent = (half >> 10) & 31, fraction = half & 1023;

@@ -8,16 +8,13 @@
 #include <utility>
 #include <vector>
 
+#include "protobuf.h"
+
 namespace refinestyle::native {
 
 struct Constant {
   std::vector<int64_t> dims;
   std::vector<float> values;
-};
-
-// What a file must be and is not: the graph is not one of ours.
-struct BadGraph {
-  std::string what, found, expected;
 };
 
 // Shapes in messages: "[512, 512, 3, 3]".
