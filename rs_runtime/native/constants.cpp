@@ -52,7 +52,8 @@ void read_dims(const Field& field, std::vector<int64_t>& dims) {
   if (dims.size() > kMaxRank) throw damaged("a constant of too many dimensions");
 }
 
-void read_tensor(const Field& tensor, std::map<std::string, Constant>& constants) {
+void read_tensor(const Field& tensor, const std::string& prefix,
+                 std::map<std::string, Constant>& constants) {
   Message message(tensor.data, tensor.size);
   Field field, raw{};
   std::string name;
@@ -67,6 +68,7 @@ void read_tensor(const Field& tensor, std::map<std::string, Constant>& constants
     if (field.number == kRawData && field.data) raw = field;
   }
   if ((type != kFloat && type != kFloat16) || raw.size == 0) return;
+  if (name.compare(0, prefix.size(), prefix) != 0) return;
   const std::size_t width = type == kFloat ? 4 : 2;
   std::size_t count = 1;
   for (int64_t side : constant.dims) {
@@ -116,7 +118,7 @@ const Constant& Constants::take(const std::string& name, const std::vector<int64
   return constant;
 }
 
-Constants read_constants(const uint8_t* bytes, std::size_t size) {
+Constants read_constants(const uint8_t* bytes, std::size_t size, const std::string& prefix) {
   std::map<std::string, Constant> constants;
   Message model(bytes, size);
   Field field, inner;
@@ -124,7 +126,7 @@ Constants read_constants(const uint8_t* bytes, std::size_t size) {
     if (field.number != kModelGraph || field.data == nullptr) continue;
     Message graph(field.data, field.size);
     while (graph.next(inner)) {
-      if (inner.number == kGraphInitializer && inner.data) read_tensor(inner, constants);
+      if (inner.number == kGraphInitializer && inner.data) read_tensor(inner, prefix, constants);
     }
   }
   return Constants(std::move(constants));
