@@ -27,7 +27,7 @@ Shapes = Mapping[str, Sequence[int]]
 
 
 class _Field(NamedTuple):
-    number: int
+    number: int  # 0 of what has no length: every field that is read here has one
     whole: memoryview  # key and length included
     content: memoryview
 
@@ -103,6 +103,8 @@ def _used(nodes: Sequence[_Node], targets: Sequence[str], given: Shapes) -> set[
 def _node(field: _Field) -> _Node:
     inputs, outputs = [], []
     for part in _fields(field.content):
+        if not part.content:
+            continue  # an empty name stands for what is left out
         if part.number == _NODE_INPUT:
             inputs.append(_text(part))
         elif part.number == _NODE_OUTPUT:
@@ -118,7 +120,7 @@ def _name(message: _Field, number: int) -> str:
 
 
 def _text(field: _Field) -> str:
-    return bytes(field.content).decode(errors="replace")
+    return bytes(field.content).decode(errors="surrogateescape")
 
 
 def _fields(message: memoryview) -> Iterator[_Field]:
@@ -138,7 +140,8 @@ def _fields(message: memoryview) -> Iterator[_Field]:
             raise _damaged("a field of an unknown kind")
         if at + size > len(message):
             raise _damaged("a field that is cut off")
-        yield _Field(key >> 3, message[begin : at + size], message[at : at + size])
+        number = key >> 3 if kind == _BYTES else 0
+        yield _Field(number, message[begin : at + size], message[at : at + size])
         at += size
 
 
@@ -151,7 +154,7 @@ def _varint(message: memoryview, at: int) -> tuple[int, int]:
         byte = message[at]
         value |= (byte & 0x7F) << shift
         at, shift = at + 1, shift + 7
-        if byte < 0x80:
+        if byte < 0x80 and value < 1 << 64:
             return value, at
     raise _damaged("a number that is too long")
 
