@@ -105,11 +105,8 @@ void rs_native_trunk_close(rs_native_trunk *trunk) { delete trunk; }
 
 rs_native_trunk_shape rs_native_trunk_describe(const rs_native_trunk *trunk) {
   const auto &layers = trunk->trunk.layers();
-  rs_native_trunk_shape shape{layers.in, layers.size, {}};
-  for (int tap = 0; tap < 3; ++tap) {
-    shape.channels[tap] = layers.units[Trunk::kEnds[tap] - 1].second.out;
-  }
-  return shape;
+  const auto [quarter, eighth, sixteenth] = Trunk::channels(layers);
+  return {layers.in, layers.size, {quarter, eighth, sixteenth}};
 }
 
 int32_t rs_native_trunk_run(rs_native_trunk *trunk, const float *picture, float *quarter,

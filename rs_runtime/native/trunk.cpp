@@ -51,6 +51,14 @@ Trunk::Trunk(std::shared_ptr<const TrunkLayers> layers, const Kernels& kernels, 
   gate_ = make_floats(channels);
 }
 
+std::array<int, 3> Trunk::channels(const TrunkLayers& layers) {
+  std::array<int, 3> channels{};
+  for (std::size_t tap = 0; tap < channels.size(); ++tap) {
+    channels[tap] = layers.units[kEnds[tap] - 1].second.out;
+  }
+  return channels;
+}
+
 bool Trunk::run(const float* picture, const std::array<float*, 3>& taps, const int32_t* stop) {
   const std::lock_guard<std::mutex> lock(running_);
   const PlainConv& input = layers_.input;

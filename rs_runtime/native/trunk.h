@@ -21,6 +21,9 @@ class Trunk {
   // threads: of one run. Throws std::bad_alloc, std::system_error.
   Trunk(std::shared_ptr<const TrunkLayers> layers, const Kernels& kernels, int threads);
 
+  // Channels of the taps.
+  static std::array<int, 3> channels(const TrunkLayers& layers);
+
   const TrunkLayers& layers() const { return layers_; }
 
   // picture [in][size][size] -> taps [C][size / 4][size / 4], [C][size / 8][…], [C][size / 16][…].

@@ -29,9 +29,9 @@ struct TensorSpec {
 // One graph that does a role's job.
 struct Variant {
   std::string file;       // its path in the bundle
-  std::string engine;     // onnxruntime, openvino, tensorrt
+  std::string engine;     // onnxruntime, openvino, tensorrt, native
   std::string precision;  // fp32, fp16_stored, fp16, bf16
-  std::string form;       // dense, low_rank, materialised, cpu, plain
+  std::string form;       // dense, low_rank, materialised, cpu, winograd, plain
   std::int64_t batch;     // the one batch size it takes, 0: any
 };
 

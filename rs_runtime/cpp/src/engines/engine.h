@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -37,12 +36,12 @@ struct EngineOptions {
 
 // A graph to be opened.
 struct Graph {
-  std::string label;                    // what to call it in messages
-  Bytes bytes;                          // an ONNX model with its weights inside
-  std::string precision;                // as the manifest calls what it is computed in
-  std::map<std::string, Shape> shapes;  // of its inputs; -1 for a side known only at run time
-  std::string engine;                   // as the manifest calls what runs it
-  std::string bundle;                   // its folder, beside which built engines lie
+  std::string label;      // what to call it in messages
+  Bytes bytes;            // an ONNX model with its weights inside
+  std::string precision;  // as the manifest calls what it is computed in
+  Shapes shapes;          // of its inputs; -1 for a side known only at run time
+  std::string engine;     // as the manifest calls what runs it
+  std::string bundle;     // its folder, beside which built engines lie
 };
 
 }  // namespace refinestyle

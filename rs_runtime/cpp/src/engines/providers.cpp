@@ -4,6 +4,7 @@
 
 #include "contracts/error.h"
 #ifdef REFINESTYLE_NATIVE
+#include "engines/native_encoder.h"
 #include "engines/native_engine.h"
 #endif
 #ifdef REFINESTYLE_ONNXRUNTIME
@@ -71,10 +72,24 @@ Provider openvino_bf16() {
 }
 
 #ifdef REFINESTYLE_NATIVE
-std::unique_ptr<Engine> open_native_or_companion(const Graph& graph, const EngineOptions& options) {
-  if (graph.engine == "native") return open_native(graph, options);
+Error no_companion() {
+  return not_built("provider 'native' draws pictures alone, and there is no engine for the rest");
+}
+
+std::unique_ptr<Engine> open_companion(const Graph& graph, const EngineOptions& options) {
   const Provider companion = graph.engine == "openvino" ? openvino() : onnxruntime_cpu();
   return companion.open(graph, options);
+}
+
+// The synthesis wholly, of encoders the trunk; what is left of them and all else on a companion.
+std::unique_ptr<Engine> open_native_or_companion(const Graph& graph, const EngineOptions& options) {
+  if (graph.engine != "native") return open_companion(graph, options);
+  if (graph.shapes.count("image") == 0) return open_native(graph, options);
+  if (companions().empty()) throw no_companion();
+  return open_native_encoder(graph, options, [&](Graph part) {
+    part.engine = companions().front();
+    return open_companion(part, options);
+  });
 }
 #endif
 
@@ -83,8 +98,7 @@ Provider native() {
 #ifdef REFINESTYLE_NATIVE
   provider.automatic = native_is_fast();
   provider.require = [](const EngineOptions&) {
-    if (!companions().empty()) return;
-    throw not_built("provider 'native' draws pictures alone, and there is no engine for the rest");
+    if (companions().empty()) throw no_companion();
   };
   provider.open = open_native_or_companion;
 #endif

@@ -13,6 +13,7 @@ namespace refinestyle {
 enum class DType { kUint8, kInt64, kFloat16, kFloat32 };
 
 using Shape = std::vector<std::int64_t>;
+using Shapes = std::map<std::string, Shape>;
 
 // Bytes of one number.
 std::size_t item_size(DType dtype);

@@ -60,10 +60,12 @@ const Variant* choose_variant(const std::string& name, const Role& role, const P
   };
   if (is_on_host(name, provider)) return exact_of("onnxruntime");
   if (std::string(provider.name) == "native" && name != kNativeRole) {
+    if (companions().empty()) return nullptr;
+    const Variant* found = exact_of("native");
     for (const std::string& engine : companions()) {
-      if (const Variant* found = exact_of(engine)) return found;
+      if (found == nullptr) found = exact_of(engine);
     }
-    return nullptr;
+    return found;
   }
   if (std::string(provider.name) == "openvino-bf16") {
     // A role that bf16 would spoil has no such variant, and is computed in fp32.
@@ -75,8 +77,8 @@ const Variant* choose_variant(const std::string& name, const Role& role, const P
   return first([&](const Variant& variant) { return suits(variant, provider); });
 }
 
-std::map<std::string, Shape> input_shapes(const Role& role, const Variant& variant) {
-  std::map<std::string, Shape> shapes;
+Shapes input_shapes(const Role& role, const Variant& variant) {
+  Shapes shapes;
   for (const TensorSpec& spec : role.inputs) {
     Shape& shape = shapes[spec.name];
     for (const Side& side : spec.shape) {

@@ -21,7 +21,7 @@ inline constexpr std::size_t kMaxBatch = 8;
 const Variant* choose_variant(const std::string& name, const Role& role, const Provider& provider);
 
 // Shapes that a variant takes, by input; -1 for a side that is known only at run time.
-std::map<std::string, Shape> input_shapes(const Role& role, const Variant& variant);
+Shapes input_shapes(const Role& role, const Variant& variant);
 
 // The graphs of one bundle, each opened when it is first needed. Threads may share it.
 class RoleRunner {
