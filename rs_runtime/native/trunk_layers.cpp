@@ -114,6 +114,7 @@ TrunkLayers build_trunk(const Constants& source, int size, int panel) {
   TrunkLayers layers;
   const auto& dims = source.take("trunk.input.weight").dims;
   require_limits("trunk.input", dims, 0, size);
+  require_limits("trunk.input", dims, 1, size);  // the map that it reads
   layers.size = size;
   layers.in = static_cast<int>(dims[1]);
   layers.input = conv(source, "trunk.input", size, 1, layers.in, static_cast<int>(dims[0]), panel);

@@ -10,6 +10,7 @@
 
 #include "contracts/error.h"
 #include "engines/providers.h"
+#include "onnx_bytes.h"
 #include "outcome.h"
 #include "pipeline/roles.h"
 
@@ -22,24 +23,6 @@ const Provider& provider(const std::string& name) {
   return *std::find_if(all.begin(), all.end(), [&](const Provider& own) { return name == own.name; });
 }
 
-// A field with a length, as protobuf writes it.
-std::string field(int number, const std::string& data) {
-  std::string written(1, static_cast<char>(number << 3 | 2));
-  std::size_t size = data.size();
-  for (; size > 127; size >>= 7) written += static_cast<char>((size & 127) | 128);
-  return written + static_cast<char>(size) + data;
-}
-
-// A graph's initializer, all its values alike.
-std::string constant(const std::string& name, const Shape& shape, float value) {
-  std::string dims, values;
-  for (std::int64_t side : shape) dims += static_cast<char>(side);
-  for (std::size_t i = element_count(shape); i > 0; --i) {
-    values.append(reinterpret_cast<const char*>(&value), sizeof value);
-  }
-  return field(5, field(1, dims) + std::string("\x10\x01") + field(8, name) + field(9, values));
-}
-
 // A network of 4 x 4 pixels with one channel.
 Graph tiny() {
   const std::string graph =
@@ -49,8 +32,7 @@ Graph tiny() {
       constant("b4.torgb.weight", {3, 1, 1, 1}, 0.25f) +
       constant("b4.torgb.affine.weight", {1, 4}, 0) + constant("b4.torgb.affine.bias", {1}, 1) +
       constant("b4.torgb.bias", {3, 1, 1}, 0);
-  const std::string model = field(7, graph);
-  return {"synthesis", Bytes(model.begin(), model.end()), "fp32", {}, "native", ""};
+  return {"synthesis", model(graph), "fp32", {}, "native", ""};
 }
 
 // Its inputs, and what they are views of.
@@ -65,13 +47,18 @@ struct Inputs {
 
 }  // namespace
 
-TEST_CASE("the native engine runs the synthesis, and a companion the rest") {
+TEST_CASE("the native engine runs what has a variant for it, and a companion the rest") {
   Role role;
   for (const char* engine : {"onnxruntime", "openvino", "native"}) {
     role.variants.push_back({engine, engine, "fp16_stored", "plain", 1});
   }
   const Provider& native = provider("native");
   CHECK(choose_variant("synthesis", role, native)->engine == "native");
+  const Variant* encoder = choose_variant("base_inverter", role, native);
+  CHECK((encoder == nullptr) == companions().empty());
+  if (encoder != nullptr) CHECK(encoder->engine == "native");
+  role.variants.pop_back();
+  CHECK(choose_variant("synthesis", role, native) == nullptr);
   const Variant* other = choose_variant("mapping", role, native);
   if (companions().empty()) {
     CHECK(other == nullptr);
