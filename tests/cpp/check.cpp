@@ -9,6 +9,9 @@
 //   engine BUNDLE ROLE GRAPH MACHINE  GRAPH is a SHA-256, MACHINE a JSON object
 //   sidecar PATH                     also writes it again, to PATH.again
 //   native PATH INSTRUCTIONS THREADS also draws a picture with that synthesis graph
+//   trunk PATH SIZE INSTRUCTIONS THREADS  also runs that encoder's trunk on a picture
+//   cut PATH VALUES                  VALUES is a JSON object of shapes, {"given": {…}, "wanted": {…}};
+//                                    also writes the piece to PATH.cut
 //   picture PATH MAX_PIXELS          also writes the pixels to PATH.rgb
 #include <cmath>
 #include <iostream>
@@ -26,6 +29,7 @@
 #include "contracts/strict_json.h"
 #include "contracts/tokens.h"
 #ifdef REFINESTYLE_NATIVE
+#include "engines/cut.h"
 #include "native/refinestyle_native.h"
 #endif
 #ifdef REFINESTYLE_PICTURE_FILES
@@ -95,6 +99,12 @@ std::vector<float> numbers(std::int64_t count, float average = 0) {
   return values;
 }
 
+double mean_of(const std::vector<float>& values) {
+  double sum = 0;
+  for (float value : values) sum += std::abs(static_cast<double>(value));
+  return sum / static_cast<double>(values.size());
+}
+
 Json answer_native(const std::string& path, std::istringstream& words) {
   std::string instructions;
   int threads = 1;
@@ -115,10 +125,42 @@ Json answer_native(const std::string& path, std::istringstream& words) {
                 numbers(kRank * shape.sum_out).data(), numbers(kRank * shape.sum_in).data(),
                 numbers(shape.style_channels).data(), numbers(shape.sum_in, 1).data(), kRank,
                 image_float.data(), image.data(), &finite, nullptr);
-  double sum = 0;
-  for (float value : image_float) sum += std::abs(static_cast<double>(value));
-  return {{"size", shape.size}, {"mean", sum / static_cast<double>(pixels)},
+  return {{"size", shape.size}, {"mean", mean_of(image_float)},
           {"fastest", rs_native_instructions()}};
+}
+
+Json answer_trunk(const std::string& path, std::istringstream& words) {
+  int size = 0, threads = 1;
+  std::string instructions;
+  words >> size >> instructions >> threads;
+  const Bytes data = read_file(path, kMaxBytes, "graph");
+  char text[1000];
+  const std::unique_ptr<rs_native_trunk, void (*)(rs_native_trunk*)> trunk(
+      rs_native_trunk_open(data.data(), data.size(), size, threads, instructions.c_str(), text,
+                           sizeof text),
+      rs_native_trunk_close);
+  if (!trunk) throw Error(Status::kIncompatible, text);
+  const rs_native_trunk_shape shape = rs_native_trunk_describe(trunk.get());
+  std::vector<float> taps[3];
+  for (int tap = 0; tap < 3; ++tap) {
+    const int side = size >> (tap + 2);
+    taps[tap].resize(std::size_t{1} * shape.channels[tap] * side * side);
+  }
+  rs_native_trunk_run(trunk.get(), numbers(std::int64_t{1} * shape.in * size * size).data(),
+                      taps[0].data(), taps[1].data(), taps[2].data(), nullptr);
+  return {{"channels", shape.channels},
+          {"means", {mean_of(taps[0]), mean_of(taps[1]), mean_of(taps[2])}},
+          {"fastest", rs_native_instructions()}};
+}
+
+Json answer_cut(const std::string& path, std::istringstream& words) {
+  std::string text;
+  std::getline(words, text);
+  const Json values = parse_json(text, "values");
+  const Bytes piece = cut(read_file(path, kMaxBytes, "graph"), values["given"].get<Shapes>(),
+                          values["wanted"].get<Shapes>());
+  write_atomic(path + ".cut", piece);
+  return {{"size", piece.size()}};
 }
 #endif
 
@@ -137,6 +179,8 @@ Json answer(Session& session, const std::string& line) {
   if (verb == "engine") return answer_engine(path, words);
 #ifdef REFINESTYLE_NATIVE
   if (verb == "native") return answer_native(path, words);
+  if (verb == "trunk") return answer_trunk(path, words);
+  if (verb == "cut") return answer_cut(path, words);
 #endif
   if (verb == "bundle") {
     const Bundle bundle = Bundle::open(path);

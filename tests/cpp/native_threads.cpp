@@ -1,5 +1,6 @@
-// Threads of the native engine at work, for the thread sanitizer: native_threads GRAPH. Status 0 if
-// all is well.
+// Threads of the native engine at work, for the thread sanitizer: native_threads GRAPH, which has the
+// constants of a synthesis and of a trunk. Status 0 if all is well.
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cmath>
@@ -15,6 +16,7 @@
 #include "native/constants.h"
 #include "native/pool.h"
 #include "native/synthesis.h"
+#include "native/trunk.h"
 
 using namespace refinestyle::native;
 
@@ -105,6 +107,44 @@ void draw(const std::shared_ptr<const Layers>& layers, const Kernels& own) {
   check(wrong == 0, "threads disturb each other");
 }
 
+// The same for trunks.
+void encode(const std::shared_ptr<const TrunkLayers>& layers, const Kernels& own) {
+  Trunk trunks[2] = {{layers, own, 3}, {layers, own, 2}};
+  const int size = layers->size;
+  std::vector<float> picture(std::size_t{1} * layers->in * size * size);
+  for (std::size_t i = 0; i < picture.size(); ++i) picture[i] = std::sin(static_cast<float>(i));
+  const auto run = [&](Trunk& trunk, const int32_t* stop) {
+    std::vector<float> taps[3];
+    for (int tap = 0; tap < 3; ++tap) {
+      const int side = size >> (tap + 2);
+      taps[tap].resize(std::size_t{1} * Trunk::channels(*layers)[tap] * side * side);
+    }
+    const std::array<float*, 3> places = {taps[0].data(), taps[1].data(), taps[2].data()};
+    const bool done = trunk.run(picture.data(), places, stop);
+    return std::make_pair(done, taps[2]);
+  };
+  const std::vector<float> expected = run(trunks[0], nullptr).second;
+  std::atomic<int> wrong{0};
+  std::vector<std::thread> callers;
+  for (int caller = 0; caller < 4; ++caller) {
+    callers.emplace_back([&, caller] {
+      for (int times = 0; times < 3; ++times) {
+        if (run(trunks[caller % 2], nullptr).second != expected) ++wrong;
+      }
+    });
+  }
+  int32_t stop = 0;
+  std::thread stopped([&] {
+    while (run(trunks[1], &stop).first) {
+    }
+  });
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  __atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
+  stopped.join();
+  for (std::thread& caller : callers) caller.join();
+  check(wrong == 0, "threads disturb each other in a trunk");
+}
+
 }  // namespace
 
 int main(int count, char** arguments) {
@@ -117,6 +157,7 @@ int main(int count, char** arguments) {
     const Kernels* own = kernels(instructions);
     if (own == nullptr) continue;
     auto constants = read_constants(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size());
+    encode(std::make_shared<const TrunkLayers>(build_trunk(constants, 32, own->panel)), *own);
     draw(std::make_shared<const Layers>(build_layers(std::move(constants), own->panel)), *own);
   }
   return failures == 0 ? 0 : 1;

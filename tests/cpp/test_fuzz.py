@@ -13,6 +13,7 @@ from tests.cpp.conftest import SOURCE, build, require, require_packages, run
 from tests.cpp.test_picture_files import jpegs, pngs
 from tests.runtime.contracts import test_token_mutants as mutants
 from tests.runtime.contracts.conftest import contents, manifest, table  # noqa: F401
+from tests.runtime.test_cut import chain
 
 TARGETS = Path(__file__).parent / "fuzz"
 SECONDS = 300
@@ -79,3 +80,14 @@ def test_pictures(core: Path, tmp_path: Path) -> None:
 def test_synthesis_graphs(core: Path, tmp_path: Path) -> None:
     networks = ({4: 1}, {4: 3, 8: 2}, {4: 2, 8: 1, 16: 2})
     fuzz(core, tmp_path, "synthesis", [native_graph.build(channels) for channels in networks])
+
+
+@pytest.mark.nightly
+def test_trunks(core: Path, tmp_path: Path) -> None:
+    networks = ((1, 1, 1, 1, 1), (3, 3, 2, 4, 5))
+    fuzz(core, tmp_path, "trunk", [native_graph.build_trunk(channels) for channels in networks])
+
+
+@pytest.mark.nightly
+def test_pieces_of_graphs(core: Path, tmp_path: Path) -> None:
+    fuzz(core, tmp_path, "cut", [chain()])

@@ -79,5 +79,7 @@ def test_native_engines_threads_have_nothing_to_report_under_the_sanitizer(
     build(tmp_path, [*options, "-DREFINESTYLE_OPENVINO=OFF"], "refinestyle_native_threads")
     graph = tmp_path / "graph.onnx"
     # Layers whose kernels stay in the cache, and such that do not.
-    graph.write_bytes(native_graph.build({4: 290, 8: 280, 16: 40, 32: 33}))
+    networks = native_graph.constants({4: 290, 8: 280, 16: 40, 32: 33})
+    networks |= native_graph.trunk_constants((40, 40, 33, 150, 290))
+    graph.write_bytes(native_graph.file_of(networks))
     run(tmp_path / "refinestyle_native_threads", graph)
