@@ -32,6 +32,7 @@ struct EngineOptions {
   std::string provider = "auto";  // or a provider's name, which then never falls back
   std::string onnxruntime;        // path of ONNX Runtime's library; empty: the loader's search
   int threads = 0;                // CPU threads of one run; 0 leaves the engine's default
+  bool beside_another = false;    // another engine's runs follow on the same CPUs
 };
 
 // A graph to be opened.

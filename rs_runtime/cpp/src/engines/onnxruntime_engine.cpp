@@ -128,6 +128,10 @@ class OnnxRuntimeEngine final : public Engine {
     if (options.threads > 0) {
       library_.check(api.SetIntraOpNumThreads(made, options.threads), what);
     }
+    if (options.beside_another) {
+      // Its threads would go on turning for a while after a run, and take the others the time.
+      library_.check(api.AddSessionConfigEntry(made, "session.intra_op.allow_spinning", "0"), what);
+    }
     if (provider == "cuda") append_cuda(made);
     OrtSession* session = nullptr;
     const std::string text = library_.text_of(api.CreateSessionFromArray(

@@ -76,7 +76,8 @@ Error no_companion() {
   return not_built("provider 'native' draws pictures alone, and there is no engine for the rest");
 }
 
-std::unique_ptr<Engine> open_companion(const Graph& graph, const EngineOptions& options) {
+std::unique_ptr<Engine> open_companion(const Graph& graph, EngineOptions options) {
+  options.beside_another = true;
   const Provider companion = graph.engine == "openvino" ? openvino() : onnxruntime_cpu();
   return companion.open(graph, options);
 }
@@ -111,8 +112,10 @@ Provider tensorrt() {
 #ifdef REFINESTYLE_TENSORRT
   provider.require = [](const EngineOptions&) { this_machine(); };
   provider.open = [](const Graph& graph, const EngineOptions& options) {
-    const bool built = graph.engine == "tensorrt";
-    return built ? open_tensorrt(graph) : open_onnxruntime(graph, "cpu", options);
+    if (graph.engine == "tensorrt") return open_tensorrt(graph);
+    EngineOptions own = options;
+    own.beside_another = true;
+    return open_onnxruntime(graph, "cpu", own);
   };
 #endif
   return provider;
