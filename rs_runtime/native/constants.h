@@ -36,8 +36,8 @@ class Constants {
 };
 
 // Reads the fp32 and fp16 initializers of a model's graph, as fp32; an ending ".fp16" of a name is
-// left out, as the graph casts these back. Others, and empty ones, are passed over, and so are those
-// whose names begin in another way than `prefix`.
+// left out, as the graph casts these back. Others, and empty ones, are passed over, and so are
+// those whose names begin in another way than `prefix`.
 //
 // Throws BadGraph for bytes that are no such file.
 Constants read_constants(const uint8_t* bytes, std::size_t size, const std::string& prefix = "");

@@ -21,16 +21,14 @@ Floats copy(const std::vector<float>& values, int room) {
   return copied;
 }
 
-// A 3x3 kernel, or a 1x1 kernel on every second pixel.
-PlainConv conv(const Constants& source, const std::string& name, int size, int stride, int in,
-               int out, int panel) {
+// kernel: 3, or 1 on every second pixel.
+PlainConv conv(const Constants& source, const std::string& name, int kernel, int size, int stride,
+               int in, int out, int panel) {
   PlainConv built;
   built.name = name;
   built.size = size;
-  const Constant& weight = source.take(name + ".weight");
-  const bool point = weight.dims.size() == 4 && weight.dims[2] == 1;
-  const int64_t side = point ? 1 : 3;
-  source.take(name + ".weight", {out, in, side, side});
+  const Constant& weight = source.take(name + ".weight", {out, in, kernel, kernel});
+  const bool point = kernel == 1;
   built.in = in;
   built.out = out;
   const int step = shape_of(stride == 2 ? Algorithm::kDownWinograd : Algorithm::kKeepWinograd).step;
@@ -87,13 +85,14 @@ Unit unit(const Constants& source, const std::string& name, int size, int stride
   const auto& dims = source.take(name + ".conv1.weight").dims;
   require_limits(name + ".conv1", dims, 0, size);
   const int out = static_cast<int>(dims[0]);
+  if (stride == 1) source.take(name + ".conv1.weight", {in, in, 3, 3});  // nothing projects here
   set_norm(built, source, name + ".norm", in);
-  built.first = conv(source, name + ".conv1", size, 1, in, out, panel);
+  built.first = conv(source, name + ".conv1", 3, size, 1, in, out, panel);
   built.first.slope = slopes(source, name + ".slope", built.first);
-  built.second = conv(source, name + ".conv2", size, stride, out, out, panel);
+  built.second = conv(source, name + ".conv2", 3, size, stride, out, out, panel);
   built.projected = in != out;
   if (built.projected) {
-    built.projection = conv(source, name + ".projection", size, stride, in, out, panel);
+    built.projection = conv(source, name + ".projection", 1, size, stride, in, out, panel);
   }
   const Constant& reduce = source.take(name + ".gate.reduce");
   built.squeezed =
@@ -117,7 +116,8 @@ TrunkLayers build_trunk(const Constants& source, int size, int panel) {
   require_limits("trunk.input", dims, 1, size);  // the map that it reads
   layers.size = size;
   layers.in = static_cast<int>(dims[1]);
-  layers.input = conv(source, "trunk.input", size, 1, layers.in, static_cast<int>(dims[0]), panel);
+  const int out = static_cast<int>(dims[0]);
+  layers.input = conv(source, "trunk.input", 3, size, 1, layers.in, out, panel);
   layers.input.slope = slopes(source, "trunk.input.slope", layers.input);
   int channels = layers.input.out, side = size;
   for (const int count : kUnitsOfStages) {

@@ -10,8 +10,8 @@
 //   sidecar PATH                     also writes it again, to PATH.again
 //   native PATH INSTRUCTIONS THREADS also draws a picture with that synthesis graph
 //   trunk PATH SIZE INSTRUCTIONS THREADS  also runs that encoder's trunk on a picture
-//   cut PATH VALUES                  VALUES is a JSON object of shapes, {"given": {…}, "wanted": {…}};
-//                                    also writes the piece to PATH.cut
+//   cut PATH VALUES                  also writes the piece to PATH.cut; VALUES is a JSON object,
+//                                    {"given": {NAME: SHAPE}, "wanted": {NAME: SHAPE}}
 //   picture PATH MAX_PIXELS          also writes the pixels to PATH.rgb
 #include <cmath>
 #include <iostream>

@@ -1,5 +1,5 @@
-// Threads of the native engine at work, for the thread sanitizer: native_threads GRAPH, which has the
-// constants of a synthesis and of a trunk. Status 0 if all is well.
+// Threads of the native engine at work, for the thread sanitizer: native_threads GRAPH, which has
+// the constants of a synthesis and of a trunk. Status 0 if all is well.
 #include <array>
 #include <atomic>
 #include <chrono>

@@ -25,9 +25,9 @@ struct Provider {
 // Every provider there is, fastest first.
 const std::vector<Provider>& all_providers();
 
-// The role that our own engine runs wholly; of encoders it runs the trunk, where a bundle has such a
-// variant. And the engines for graphs of any kind that this library was built with, fastest first:
-// they run what it leaves to others on the CPU.
+// The role that our own engine runs wholly; of encoders it runs the trunk, where a bundle has such
+// a variant. And the engines for graphs of any kind that this library was built with, fastest
+// first: they run what it leaves to others on the CPU.
 inline constexpr const char* kNativeRole = "synthesis";
 const std::vector<std::string>& companions();
 
