@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rs_runtime.contracts.errors import NumericsError
+from rs_runtime.contracts.errors import IncompatibleError, NumericsError
 from rs_runtime.engines.native_engine import instructions
 from rs_runtime.image_io import load_picture
 from rs_runtime.pipeline import Runtime as PythonRuntime
 from rs_runtime.pipeline import load
+from tests.cpp import native_bundle
 from tests.cpp.conftest import BUNDLE, PHOTO, onnxruntime_options, run
 from tests.cpp.library import Failure, Library, Runtime
 from tests.cpp.tiny_openvino import build_with_features
@@ -19,13 +20,16 @@ LEVELS = 1  # grey levels that two runs of one engine may differ by
 DOMAINS = ("cartoon", "oil", "sketch")
 
 
-@pytest.fixture(scope="module", params=["openvino", "native", "cpu"])
-def pair(request: pytest.FixtureRequest, library: Library) -> tuple[Runtime, PythonRuntime]:
+@pytest.fixture(scope="module", params=["openvino", "native", "native with encoders", "cpu"])
+def pair(
+    request: pytest.FixtureRequest, library: Library, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Runtime, PythonRuntime]:
     """The demo bundle in C++ and in Python, with one engine and one number of threads."""
-    own = {"provider": request.param.encode()}
-    options = onnxruntime_options() if request.param == "cpu" else own
-    python = load(BUNDLE, provider=request.param, threads=1)
-    return library.open_bundle(BUNDLE, **options, threads=1), python
+    provider, *more = request.param.split()
+    bundle = native_bundle.build(tmp_path_factory.mktemp("native") / "bundle") if more else BUNDLE
+    options = onnxruntime_options() if provider == "cpu" else {"provider": provider.encode()}
+    python = load(bundle, provider=provider, threads=1)
+    return library.open_bundle(bundle, **options, threads=1), python
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +145,22 @@ def test_native_engine_draws_the_same_in_both_and_what_openvino_draws(library, p
             assert difference(drawn, picture) <= (0 if name == b"native" else LEVELS)
         library.inversion_free(inversion)
         own.close()
+
+
+def test_encoders_that_the_native_engine_cannot_run_are_refused_in_both(
+    library, photo, tmp_path: Path
+):
+    bundle = native_bundle.build(
+        tmp_path / "bundle", lambda graph: graph.replace(b"trunk.eighth", b"trunk.Eighth")
+    )
+    with pytest.raises(IncompatibleError, match=r"trunk\.eighth") as expected:
+        load(bundle, provider="native").invert(photo, check=False)
+    with pytest.raises(Failure) as failure:
+        library.open_bundle(bundle, provider=b"native").invert([photo])
+    assert failure.value.status == expected.value.exit_code
+    assert str(failure.value) == str(expected.value)
+    # Others have graphs without a trunk.
+    assert library.open_bundle(bundle, provider=b"openvino").invert([photo])
 
 
 def test_pictures_with_feature_maps(library, tmp_path: Path):

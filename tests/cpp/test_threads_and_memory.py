@@ -8,8 +8,7 @@ import numpy as np
 import psutil
 import pytest
 
-from tests.cpp import tiny_openvino
-from tests.cpp.conftest import BUNDLE
+from tests.cpp import native_bundle, tiny_openvino
 from tests.cpp.library import Library, Runtime
 
 THREADS, REQUESTS = 8, 100
@@ -19,6 +18,12 @@ MIXES = ([], ["sketch"], ["oil=0.5"], ["sketch=0.25", "oil"])
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_openvino.build(tmp_path_factory.mktemp("tiny") / "bundle")
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo bundle, of which the native engine runs the encoders, too."""
+    return native_bundle.build(tmp_path_factory.mktemp("demo") / "bundle")
 
 
 def request(runtime: Runtime, number: int) -> np.ndarray:
@@ -49,8 +54,8 @@ def test_threads_draw_what_one_draws(library: Library, tiny: Path):
     runtime.close()
 
 
-def test_threads_draw_natively_what_one_draws(library: Library):
-    runtime = library.open_bundle(BUNDLE, provider=b"native", threads=1)
+def test_threads_draw_natively_what_one_draws(library: Library, demo: Path):
+    runtime = library.open_bundle(demo, provider=b"native", threads=1)
     threads_draw_what_one_draws(runtime, 2 * len(MIXES))
     runtime.close()
 
@@ -59,8 +64,10 @@ def test_threads_draw_natively_what_one_draws(library: Library):
 @pytest.mark.parametrize(
     ("provider", "threads"), [("openvino", 1), ("native", 1), ("native", 2), ("native", 3)]
 )
-def test_threads_draw_what_one_draws_with_the_demo(library: Library, provider: str, threads: int):
-    runtime = library.open_bundle(BUNDLE, provider=provider.encode(), threads=threads)
+def test_threads_draw_what_one_draws_with_the_demo(
+    library: Library, demo: Path, provider: str, threads: int
+):
+    runtime = library.open_bundle(demo, provider=provider.encode(), threads=threads)
     threads_draw_what_one_draws(runtime, REQUESTS)
     runtime.close()
 
@@ -113,10 +120,10 @@ def test_thousand_opened_graphs_leave_nothing(library: Library, tiny: Path):
 
 
 @pytest.mark.nightly
-def test_native_engines_leave_nothing(library: Library):
+def test_native_engines_leave_nothing(library: Library, demo: Path):
     def work() -> None:
-        runtime = library.open_bundle(BUNDLE, provider=b"native", threads=3)
-        runtime.synth([1], [["sketch"]])
+        runtime = library.open_bundle(demo, provider=b"native", threads=3)
+        request(runtime, 1)
         runtime.close()
 
     # The network's own arrays would be 20 MB each time.
