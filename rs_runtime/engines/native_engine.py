@@ -196,8 +196,13 @@ class NativeEncoder:
 
     def run(self, inputs: Mapping[str, Value], keep: Collection[str] = ()) -> dict[str, Any]:
         """Runs the graph once; see ``Engine.run``. The trunk serves one thread at a time."""
-        found = as_array(self._before.run(inputs)[_PICTURE])
-        picture = np.ascontiguousarray(found.reshape(self._picture), np.float32)
+        picture = np.ascontiguousarray(as_array(self._before.run(inputs)[_PICTURE]), np.float32)
+        if picture.shape != self._picture:
+            raise IncompatibleError(
+                f"the native engine cannot run the graph {self.label!r}: its trunk's picture",
+                found=str(list(picture.shape)),
+                expected=str(list(self._picture)),
+            )
         taps = {name: np.empty(shape, np.float32) for name, shape in self._taps.items()}
         self._trunk.run(
             library().rs_native_trunk_run,

@@ -52,41 +52,6 @@ void read_dims(const Field& field, std::vector<int64_t>& dims) {
   if (dims.size() > kMaxRank) throw damaged("a constant of too many dimensions");
 }
 
-void read_tensor(const Field& tensor, const std::string& prefix,
-                 std::map<std::string, Constant>& constants) {
-  Message message(tensor.data, tensor.size);
-  Field field, raw{};
-  std::string name;
-  Constant constant;
-  uint64_t type = 0;
-  while (message.next(field)) {
-    if (field.number == kDims) read_dims(field, constant.dims);
-    if (field.number == kDataType) type = field.value;
-    if (field.number == kName && field.data) {
-      name.assign(reinterpret_cast<const char*>(field.data), field.size);
-    }
-    if (field.number == kRawData && field.data) raw = field;
-  }
-  if ((type != kFloat && type != kFloat16) || raw.size == 0) return;
-  if (name.compare(0, prefix.size(), prefix) != 0) return;
-  const std::size_t width = type == kFloat ? 4 : 2;
-  std::size_t count = 1;
-  for (int64_t side : constant.dims) {
-    if (side < 1 || static_cast<uint64_t>(side) > raw.size / count) {
-      throw damaged("a constant of another size than its shape");
-    }
-    count *= static_cast<std::size_t>(side);
-  }
-  if (count * width != raw.size) throw damaged("a constant of another size than its shape");
-  constant.values = floats(raw, type == kFloat16);
-  const std::string ending = ".fp16";
-  if (name.size() > ending.size() &&
-      name.compare(name.size() - ending.size(), ending.size(), ending) == 0) {
-    name.resize(name.size() - ending.size());
-  }
-  constants[name] = std::move(constant);
-}
-
 }  // namespace
 
 std::string text(const std::vector<int64_t>& dims) {
@@ -100,7 +65,54 @@ bool Constants::has_any(const std::string& prefix) const {
   return found != by_name_.end() && found->first.compare(0, prefix.size(), prefix) == 0;
 }
 
-const Constant& Constants::take(const std::string& name) const {
+Constants::Constants(const uint8_t* bytes, std::size_t size) {
+  Message model(bytes, size);
+  Field field, inner;
+  while (model.next(field)) {
+    if (field.number != kModelGraph || field.data == nullptr) continue;
+    Message graph(field.data, field.size);
+    while (graph.next(inner)) {
+      if (inner.number == kGraphInitializer && inner.data) add(inner);
+    }
+  }
+}
+
+void Constants::add(const Field& tensor) {
+  Message message(tensor.data, tensor.size);
+  Field field;
+  std::string name;
+  Constant constant{};
+  uint64_t type = 0;
+  while (message.next(field)) {
+    if (field.number == kDims) read_dims(field, constant.dims);
+    if (field.number == kDataType) type = field.value;
+    if (field.number == kName && field.data) {
+      name.assign(reinterpret_cast<const char*>(field.data), field.size);
+    }
+    if (field.number == kRawData && field.data) constant.raw = field;
+  }
+  const std::size_t size = constant.raw.size;
+  if ((type != kFloat && type != kFloat16) || size == 0) return;
+  constant.half = type == kFloat16;
+  std::size_t count = 1;
+  for (int64_t side : constant.dims) {
+    if (side < 1 || static_cast<uint64_t>(side) > size / count) {
+      throw damaged("a constant of another size than its shape");
+    }
+    count *= static_cast<std::size_t>(side);
+  }
+  if (count * (constant.half ? 2 : 4) != size) {
+    throw damaged("a constant of another size than its shape");
+  }
+  const std::string ending = ".fp16";
+  if (name.size() > ending.size() &&
+      name.compare(name.size() - ending.size(), ending.size(), ending) == 0) {
+    name.resize(name.size() - ending.size());
+  }
+  by_name_[name] = std::move(constant);
+}
+
+const Constants::Constant& Constants::find(const std::string& name) const {
   const auto found = by_name_.find(name);
   if (found == by_name_.end()) {
     throw BadGraph{"the graph has no constant '" + name + "'", "",
@@ -109,27 +121,18 @@ const Constant& Constants::take(const std::string& name) const {
   return found->second;
 }
 
-const Constant& Constants::take(const std::string& name, const std::vector<int64_t>& dims) const {
-  const Constant& constant = take(name);
+const std::vector<int64_t>& Constants::dims(const std::string& name) const {
+  return find(name).dims;
+}
+
+std::vector<float> Constants::take(const std::string& name,
+                                   const std::vector<int64_t>& dims) const {
+  const Constant& constant = find(name);
   if (constant.dims != dims) {
     throw BadGraph{"the constant '" + name + "' has another shape", text(constant.dims),
                    text(dims)};
   }
-  return constant;
-}
-
-Constants read_constants(const uint8_t* bytes, std::size_t size, const std::string& prefix) {
-  std::map<std::string, Constant> constants;
-  Message model(bytes, size);
-  Field field, inner;
-  while (model.next(field)) {
-    if (field.number != kModelGraph || field.data == nullptr) continue;
-    Message graph(field.data, field.size);
-    while (graph.next(inner)) {
-      if (inner.number == kGraphInitializer && inner.data) read_tensor(inner, prefix, constants);
-    }
-  }
-  return Constants(std::move(constants));
+  return floats(constant.raw, constant.half);
 }
 
 }  // namespace refinestyle::native

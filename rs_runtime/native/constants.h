@@ -5,41 +5,43 @@
 #include <cstdint>
 #include <map>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "protobuf.h"
 
 namespace refinestyle::native {
 
-struct Constant {
-  std::vector<int64_t> dims;
-  std::vector<float> values;
-};
-
 // Shapes in messages: "[512, 512, 3, 3]".
 std::string text(const std::vector<int64_t>& dims);
 
+// The fp32 and fp16 initializers of a model's graph. They stay where they are until one is taken:
+// all at once as fp32 would be more than what is made of them.
 class Constants {
  public:
-  explicit Constants(std::map<std::string, Constant> by_name) : by_name_(std::move(by_name)) {}
+  // An ending ".fp16" of a name is left out, as the graph casts these back. Constants of other
+  // types, and empty ones, are passed over. The bytes must outlive this.
+  //
+  // Throws BadGraph for bytes that are no such file.
+  Constants(const uint8_t* bytes, std::size_t size);
 
   bool has(const std::string& name) const { return by_name_.count(name) != 0; }
   bool has_any(const std::string& prefix) const;
 
-  // Throw BadGraph where there is none of the name, or of another shape.
-  const Constant& take(const std::string& name) const;
-  const Constant& take(const std::string& name, const std::vector<int64_t>& dims) const;
+  // Both throw BadGraph where there is none of the name, the second also where it has another shape.
+  const std::vector<int64_t>& dims(const std::string& name) const;
+  std::vector<float> take(const std::string& name, const std::vector<int64_t>& dims) const;
 
  private:
+  struct Constant {
+    std::vector<int64_t> dims;
+    Field raw;
+    bool half = false;
+  };
+
+  void add(const Field& tensor);
+  const Constant& find(const std::string& name) const;
+
   std::map<std::string, Constant> by_name_;
 };
-
-// Reads the fp32 and fp16 initializers of a model's graph, as fp32; an ending ".fp16" of a name is
-// left out, as the graph casts these back. Others, and empty ones, are passed over, and so are
-// those whose names begin in another way than `prefix`.
-//
-// Throws BadGraph for bytes that are no such file.
-Constants read_constants(const uint8_t* bytes, std::size_t size, const std::string& prefix = "");
 
 }  // namespace refinestyle::native

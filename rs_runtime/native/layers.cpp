@@ -33,9 +33,9 @@ Affine affine(const Constants& source, const std::string& name, int channels, in
               int panel) {
   Affine built;
   built.panels = room / panel;
-  const Constant& weight = source.take(name + ".weight", {channels, w_dim});
-  built.weight = in_panels(weight.values, channels, w_dim, built.panels, w_dim, panel);
-  built.bias = copy(source.take(name + ".bias", {channels}).values, room);
+  const auto weight = source.take(name + ".weight", {channels, w_dim});
+  built.weight = in_panels(weight, channels, w_dim, built.panels, w_dim, panel);
+  built.bias = copy(source.take(name + ".bias", {channels}), room);
   return built;
 }
 
@@ -62,8 +62,7 @@ Conv conv(const Constants& source, const std::string& name, int up, int size, in
   Conv built;
   built.name = name;
   built.size = size;
-  const Constant& weight = source.take(name + ".weight");
-  const auto& dims = weight.dims;
+  const auto& dims = source.dims(name + ".weight");
   if (dims.size() != 4 || dims[2] != 3 || dims[3] != 3) {
     throw BadGraph{"the constant '" + name + ".weight' has another shape", text(dims),
                    "[channels, channels, 3, 3]"};
@@ -77,13 +76,14 @@ Conv conv(const Constants& source, const std::string& name, int up, int size, in
                             : (large ? Algorithm::kKeepWinograd : Algorithm::kKeepDirect);
   built.gain = kActivationGain * (up == 2 ? kBlurGain : 1);
   set_room(built);
-  const Taps taps{weight.values.data(), built.in, built.out, up == 2};
+  const auto weight = source.take(name + ".weight", dims);
+  const Taps taps{weight.data(), built.in, built.out, up == 2};
   set_weights(built, taps, panel);
   set_tap_sums(built, taps, panel);
   built.affine = affine(source, name + ".affine", built.in, built.in_padded, w_dim, panel);
-  const auto& noise = source.take(name + ".noise", {side, side}).values;
+  const auto noise = source.take(name + ".noise", {side, side});
   built.noise = copy(noise, static_cast<int>(noise.size()), kActivationGain);
-  built.bias = copy(source.take(name + ".bias", {built.out, 1, 1}).values, built.out_padded,
+  built.bias = copy(source.take(name + ".bias", {built.out, 1, 1}), built.out_padded,
                     kActivationGain);
   return built;
 }
@@ -93,13 +93,13 @@ ToRgb torgb(const Constants& source, const std::string& name, int size, int in, 
   built.size = size;
   built.in = in;
   built.in_padded = padded(in);
-  const Constant& weight = source.take(name + ".weight", {3, in, 1, 1});
+  const auto weight = source.take(name + ".weight", {3, in, 1, 1});
   built.weight = make_floats(3L * built.in_padded);
   for (int colour = 0; colour < 3; ++colour) {
-    std::copy_n(weight.values.begin() + static_cast<long>(colour) * in, in,
+    std::copy_n(weight.begin() + static_cast<long>(colour) * in, in,
                 built.weight.get() + static_cast<long>(colour) * built.in_padded);
   }
-  built.bias = copy(source.take(name + ".bias", {3, 1, 1}).values, 3);
+  built.bias = copy(source.take(name + ".bias", {3, 1, 1}), 3);
   built.affine = affine(source, name + ".affine", in, built.in_padded, w_dim, panel);
   return built;
 }
@@ -139,14 +139,14 @@ void require_chain(const Layers& layers, int start) {
 
 Layers build_layers(const Constants& source, int panel) {
   Layers layers;
-  const Constant& start = source.take("const");
-  const auto& first = source.take("b4.conv1.affine.weight").dims;
-  if (start.dims.size() != 3 || start.dims[1] != 4 || start.dims[2] != 4 || first.size() != 2) {
-    throw BadGraph{"the constant 'const' has another shape", text(start.dims), "[channels, 4, 4]"};
+  const auto& dims = source.dims("const");
+  const auto& first = source.dims("b4.conv1.affine.weight");
+  if (dims.size() != 3 || dims[1] != 4 || dims[2] != 4 || first.size() != 2) {
+    throw BadGraph{"the constant 'const' has another shape", text(dims), "[channels, 4, 4]"};
   }
-  if (first[1] % 4 != 0 || std::max(first[1], start.dims[0]) > kMaxChannels) {
+  if (first[1] % 4 != 0 || std::max(first[1], dims[0]) > kMaxChannels) {
     throw BadGraph{"latents or channels of this size are not supported",
-                   text({first[1], start.dims[0]}),
+                   text({first[1], dims[0]}),
                    "up to " + std::to_string(kMaxChannels) + ", latents a multiple of 4"};
   }
   layers.w_dim = static_cast<int>(first[1]);
@@ -161,11 +161,12 @@ Layers build_layers(const Constants& source, int panel) {
     layers.torgbs.push_back(torgb(source, block + ".torgb", size, channels, layers.w_dim, panel));
     layers.size = size;
   }
-  const int channels = static_cast<int>(start.dims[0]), room = padded(channels);
+  const auto start = source.take("const", dims);
+  const int channels = static_cast<int>(dims[0]), room = padded(channels);
   require_chain(layers, channels);
   layers.start = make_floats(16L * room);
   for (int pixel = 0; pixel < 16; ++pixel) {
-    for (int c = 0; c < channels; ++c) layers.start[pixel * room + c] = start.values[c * 16 + pixel];
+    for (int c = 0; c < channels; ++c) layers.start[pixel * room + c] = start[c * 16 + pixel];
   }
   set_offsets(layers);
   return layers;

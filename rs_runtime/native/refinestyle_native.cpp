@@ -15,7 +15,6 @@
 using refinestyle::native::BadGraph;
 using refinestyle::native::Constants;
 using refinestyle::native::Kernels;
-using refinestyle::native::kTrunkPrefix;
 using refinestyle::native::Layers;
 using refinestyle::native::Synthesis;
 using refinestyle::native::Trunk;
@@ -31,16 +30,15 @@ struct rs_native_trunk {
 
 namespace {
 
-// What `make` gives of the inner loops and the graph's constants with a prefix; null with the
-// error's text.
+// What `make` gives of the inner loops and the graph's constants; null with the error's text.
 template <class Make>
-auto opened(const uint8_t *bytes, size_t size, const char *prefix, const char *instructions,
-            char *error, size_t error_size, const Make &make)
-    -> decltype(make(*refinestyle::native::kernels(), refinestyle::native::Constants({}))) {
+auto opened(const uint8_t *bytes, size_t size, const char *instructions, char *error,
+            size_t error_size, const Make &make)
+    -> decltype(make(*refinestyle::native::kernels(), Constants(bytes, size))) {
   try {
     const auto *kernels = refinestyle::native::kernels(instructions);
     if (kernels == nullptr) throw BadGraph{"this machine lacks the instructions", instructions, ""};
-    return make(*kernels, refinestyle::native::read_constants(bytes, size, prefix));
+    return make(*kernels, Constants(bytes, size));
   } catch (const BadGraph &bad) {
     std::snprintf(error, error_size, "%s|%s|%s", bad.what.c_str(), bad.found.c_str(),
                   bad.expected.c_str());
@@ -65,7 +63,7 @@ int32_t status_of(const Run &run) {
 
 rs_native *rs_native_open(const uint8_t *bytes, size_t size, int32_t threads,
                           const char *instructions, char *error, size_t error_size) {
-  return opened(bytes, size, "", instructions, error, error_size,
+  return opened(bytes, size, instructions, error, error_size,
                 [&](const Kernels &kernels, const Constants &constants) {
                   auto layers = std::make_shared<const Layers>(
                       refinestyle::native::build_layers(constants, kernels.panel));
@@ -93,7 +91,7 @@ int32_t rs_native_run(rs_native *network, const float *w_plus, const float *P, c
 rs_native_trunk *rs_native_trunk_open(const uint8_t *bytes, size_t size, int32_t picture,
                                       int32_t threads, const char *instructions, char *error,
                                       size_t error_size) {
-  return opened(bytes, size, kTrunkPrefix, instructions, error, error_size,
+  return opened(bytes, size, instructions, error, error_size,
                 [&](const Kernels &kernels, const Constants &constants) {
                   auto layers = std::make_shared<const TrunkLayers>(
                       refinestyle::native::build_trunk(constants, picture, kernels.panel));

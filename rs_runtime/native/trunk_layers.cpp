@@ -27,7 +27,7 @@ PlainConv conv(const Constants& source, const std::string& name, int kernel, int
   PlainConv built;
   built.name = name;
   built.size = size;
-  const Constant& weight = source.take(name + ".weight", {out, in, kernel, kernel});
+  const auto weight = source.take(name + ".weight", {out, in, kernel, kernel});
   const bool point = kernel == 1;
   built.in = in;
   built.out = out;
@@ -45,31 +45,29 @@ PlainConv conv(const Constants& source, const std::string& name, int kernel, int
   built.resident = built.resident && side_of_tiles * side_of_tiles >= kResidentFrom;
   built.in_columns = !built.resident;
   if (point) {  // in the middle of nine taps
-    std::vector<float> taps(Taps::kCount * weight.values.size());
-    for (std::size_t i = 0; i < weight.values.size(); ++i) {
-      taps[Taps::kCount * i + Taps::kCount / 2] = weight.values[i];
+    std::vector<float> taps(Taps::kCount * weight.size());
+    for (std::size_t i = 0; i < weight.size(); ++i) {
+      taps[Taps::kCount * i + Taps::kCount / 2] = weight[i];
     }
     set_weights(built, {taps.data(), in, out, false}, panel);
   } else {
-    set_weights(built, {weight.values.data(), in, out, false}, panel);
+    set_weights(built, {weight.data(), in, out, false}, panel);
   }
   built.bias = make_floats(built.out_padded);
   if (source.has(name + ".bias")) {
-    built.bias = copy(source.take(name + ".bias", {out}).values, built.out_padded);
+    built.bias = copy(source.take(name + ".bias", {out}), built.out_padded);
   }
   return built;
 }
 
 Floats slopes(const Constants& source, const std::string& name, const PlainConv& conv) {
-  return copy(source.take(name, {1, conv.out, 1, 1}).values, conv.out_padded);
+  return copy(source.take(name, {1, conv.out, 1, 1}), conv.out_padded);
 }
 
 void set_norm(Unit& unit, const Constants& source, const std::string& name, int channels) {
-  const auto part = [&](const char* ending) -> const std::vector<float>& {
-    return source.take(name + ending, {channels}).values;
-  };
-  const auto &weight = part(".weight"), &bias = part(".bias");
-  const auto &mean = part(".mean"), &variance = part(".variance");
+  const auto part = [&](const char* ending) { return source.take(name + ending, {channels}); };
+  const auto weight = part(".weight"), bias = part(".bias");
+  const auto mean = part(".mean"), variance = part(".variance");
   unit.scale = make_floats(padded(channels));
   unit.shift = make_floats(padded(channels));
   for (int c = 0; c < channels; ++c) {
@@ -82,10 +80,13 @@ Unit unit(const Constants& source, const std::string& name, int size, int stride
           int panel) {
   Unit built;
   built.stride = stride;
-  const auto& dims = source.take(name + ".conv1.weight").dims;
+  const auto& dims = source.dims(name + ".conv1.weight");
   require_limits(name + ".conv1", dims, 0, size);
   const int out = static_cast<int>(dims[0]);
-  if (stride == 1) source.take(name + ".conv1.weight", {in, in, 3, 3});  // nothing projects here
+  if (stride == 1 && out != in) {  // nothing projects here
+    throw BadGraph{"the constant '" + name + ".conv1.weight' has another shape", text(dims),
+                   text({in, in, 3, 3})};
+  }
   set_norm(built, source, name + ".norm", in);
   built.first = conv(source, name + ".conv1", 3, size, 1, in, out, panel);
   built.first.slope = slopes(source, name + ".slope", built.first);
@@ -94,12 +95,10 @@ Unit unit(const Constants& source, const std::string& name, int size, int stride
   if (built.projected) {
     built.projection = conv(source, name + ".projection", 1, size, stride, in, out, panel);
   }
-  const Constant& reduce = source.take(name + ".gate.reduce");
-  built.squeezed =
-      reduce.dims.empty() ? 0 : static_cast<int>(std::min(reduce.dims[0], kMaxChannels));
-  source.take(name + ".gate.reduce", {built.squeezed, out, 1, 1});
-  built.reduce = reduce.values;
-  built.expand = source.take(name + ".gate.expand", {out, built.squeezed, 1, 1}).values;
+  const auto& squeezed = source.dims(name + ".gate.reduce");
+  built.squeezed = squeezed.empty() ? 0 : static_cast<int>(std::min(squeezed[0], kMaxChannels));
+  built.reduce = source.take(name + ".gate.reduce", {built.squeezed, out, 1, 1});
+  built.expand = source.take(name + ".gate.expand", {out, built.squeezed, 1, 1});
   return built;
 }
 
@@ -111,7 +110,7 @@ TrunkLayers build_trunk(const Constants& source, int size, int panel) {
                    "a multiple of 16 up to " + std::to_string(kMaxSize)};
   }
   TrunkLayers layers;
-  const auto& dims = source.take("trunk.input.weight").dims;
+  const auto& dims = source.dims("trunk.input.weight");
   require_limits("trunk.input", dims, 0, size);
   require_limits("trunk.input", dims, 1, size);  // the map that it reads
   layers.size = size;

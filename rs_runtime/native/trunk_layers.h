@@ -30,9 +30,6 @@ struct TrunkLayers {
   std::vector<Unit> units;
 };
 
-// What the names of a trunk's constants begin with; a graph has many others.
-constexpr const char* kTrunkPrefix = "trunk.";
-
 // Takes the constants by their names, as rs_export's `name_trunk` gives them.
 //
 // Throws BadGraph where one is missing, of another shape, or too large, and std::bad_alloc.

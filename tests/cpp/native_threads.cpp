@@ -156,9 +156,9 @@ int main(int count, char** arguments) {
   for (const char* instructions : {"baseline", "avx2", "avx512"}) {
     const Kernels* own = kernels(instructions);
     if (own == nullptr) continue;
-    auto constants = read_constants(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size());
+    const Constants constants(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size());
     encode(std::make_shared<const TrunkLayers>(build_trunk(constants, 32, own->panel)), *own);
-    draw(std::make_shared<const Layers>(build_layers(std::move(constants), own->panel)), *own);
+    draw(std::make_shared<const Layers>(build_layers(constants, own->panel)), *own);
   }
   return failures == 0 ? 0 : 1;
 }

@@ -26,8 +26,7 @@ int picture_side(const Shapes& inputs) {
 }
 
 std::shared_ptr<const native::TrunkLayers> layers_of(const Graph& graph) {
-  const auto constants =
-      native::read_constants(graph.bytes.data(), graph.bytes.size(), native::kTrunkPrefix);
+  const native::Constants constants(graph.bytes.data(), graph.bytes.size());
   return std::make_shared<const native::TrunkLayers>(
       native::build_trunk(constants, picture_side(graph.shapes), native::kernels()->panel));
 }

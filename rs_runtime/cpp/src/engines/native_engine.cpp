@@ -21,7 +21,7 @@ struct Port {
 };
 
 std::shared_ptr<const native::Layers> layers_of(const Bytes& graph) {
-  const auto constants = native::read_constants(graph.data(), graph.size());
+  const native::Constants constants(graph.data(), graph.size());
   return std::make_shared<const native::Layers>(
       native::build_layers(constants, native::kernels()->panel));
 }
