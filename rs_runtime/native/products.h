@@ -24,8 +24,9 @@ class Products {
   // Called in any thread for blocks of tiles.
   using Inverse = std::function<void(const float* M, const Tiles&)>;
 
-  // Room for a filter, before its first run. Throws std::bad_alloc.
   Products(const Kernels& kernels, Pool& pool) : kernels_(kernels), pool_(pool) {}
+
+  // Makes room for the filters that will be run. Throws std::bad_alloc.
   void reserve(const std::vector<const Filter*>& filters);
 
   // Tiles [first, first + count) of x. A resident filter's kernels are all in memory: its source is
