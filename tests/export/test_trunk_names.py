@@ -8,7 +8,6 @@ import onnx
 import pytest
 import torch
 from onnx import helper, numpy_helper
-from torch import nn
 
 from rs_export import trunk_names, variants
 from rs_export.forms import expand
@@ -25,6 +24,7 @@ from rs_runtime.contracts.roles import Variant
 from rs_train.inverters import E4E, PSP, OneStage, OneStageConfig, StyleHeadsConfig
 from rs_train.inverters.refine import Refiner, RefinerConfig
 from rs_train.inverters.style_transformer import StyleTransformer, StyleTransformerConfig
+from tests.native.lively import lively
 
 SIZE = 32
 WIDTHS = (8, 8, 12, 16)
@@ -63,20 +63,6 @@ def one_stage() -> TracedRole:
         rank=2, **LATENT,
     )  # fmt: skip
     return inverter_role(lively(OneStage(config)))
-
-
-def lively(network: nn.Module) -> nn.Module:
-    """Batch norms and slopes as after a training; fresh ones are all alike."""
-    torch.manual_seed(0)
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            for tensor in (module.weight, module.running_var):
-                tensor.data.uniform_(0.5, 1.5)
-            for tensor in (module.bias, module.running_mean):
-                tensor.data.uniform_(-0.2, 0.2)
-        if isinstance(module, nn.PReLU):
-            module.weight.data.uniform_(0.1, 0.4)
-    return network.eval()
 
 
 def unnamed(role: TracedRole) -> onnx.ModelProto:

@@ -8,7 +8,6 @@ import onnx
 import pytest
 import torch
 from onnx import numpy_helper
-from torch import nn
 
 from rs_export.graphs.base_inverter import base_inverter_role
 from rs_export.graphs.refiner import refiner_role
@@ -22,7 +21,7 @@ from rs_runtime.engines.onnxruntime_engine import OnnxRuntimeEngine
 from rs_runtime.engines.openvino_engine import OpenVinoEngine
 from rs_train.inverters.refine import Refiner, RefinerConfig
 from rs_train.inverters.style_transformer import StyleTransformer, StyleTransformerConfig
-from rs_train.inverters.trunk import SqueezeExcitation
+from tests.native.lively import lively
 
 SETS = ("avx512", "avx2", "baseline")
 # Odd channels are padded. At 128 x 128 maps go from those that many blocks of tiles share down to
@@ -30,22 +29,6 @@ SETS = ("avx512", "avx2", "baseline")
 LARGE = (128, (16, 24, 40, 176))
 SMALL = (48, (8, 5, 12, 16))  # no power of two: Winograd's tiles do not fit everywhere
 TINY = (16, (8, 8, 8, 8))  # ends in one pixel
-
-
-def lively(network: nn.Module) -> nn.Module:
-    """Every part changes something: fresh batch norms are alike, and fresh gates all but shut."""
-    torch.manual_seed(0)
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            for tensor in (module.weight, module.running_var):
-                tensor.data.uniform_(0.5, 1.5)
-            for tensor in (module.bias, module.running_mean):
-                tensor.data.uniform_(-0.2, 0.2)
-        if isinstance(module, nn.PReLU):
-            module.weight.data.uniform_(0.1, 0.4)
-        if isinstance(module, SqueezeExcitation):
-            module.expand.weight.data *= 3
-    return network.eval()
 
 
 def base_inverter(size: int, channels: tuple[int, ...]) -> TracedRole:
