@@ -5,8 +5,6 @@ from __future__ import annotations
 import _thread
 from collections.abc import Callable
 from contextlib import suppress
-from contextvars import copy_context
-from functools import partial
 from typing import Any, TypeVar
 
 First = TypeVar("First")
@@ -22,8 +20,7 @@ def both(
     """Does both, at once if they go through much memory and a CPU is free.
 
     Args:
-        first: Work that leaves the interpreter to others, as NumPy's and OpenCV's does. It sees the
-            caller's context, such as ``np.errstate``, wherever it is done.
+        first: Work that leaves the interpreter to others, as NumPy's and OpenCV's does.
         second: Likewise; it is the calling thread that does it.
         nbytes: How much memory the two read or write.
 
@@ -36,7 +33,7 @@ def both(
     """
     if nbytes < LARGE_BYTES:
         return first(), second()
-    to_do = [partial(copy_context().run, first)]
+    to_do = [first]
     outcome: dict[str, Any] = {}
     taking = _thread.allocate_lock()
 

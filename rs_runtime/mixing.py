@@ -217,9 +217,10 @@ def _mix(
         own.modulation.copy(),
     )
     rows = slice(None) if kept.all() else kept
+    # P here: the caller's np.errstate counts where a strength makes it overflow.
     both(
-        lambda: _fill(packed.P, own.P[:, rows], "P", merged, table.out_slices),
         lambda: _fill(packed.Q, own.Q[:, rows], "Q", merged, table.in_slices),
+        lambda: _fill(packed.P, own.P[:, rows], "P", merged, table.out_slices),
         nbytes=packed.P.nbytes + packed.Q.nbytes,
     )
     for n, sample in enumerate(merged):
@@ -304,25 +305,17 @@ def _joined(layers: Sequence[Tokens | None]) -> Tokens | None:
 def _write(tokens: Tokens, out: Float32, factor: np.float32) -> None:
     """Sets ``out`` to the tokens times a factor."""
     if tokens.dtype == np.float16 and tokens.size:
-        # As many rows at a time as are still in the cache when they are multiplied.
-        step = len(tokens) if factor == 1 else 32
-        for first in range(0, len(tokens), step):
-            some = out[first : first + step]
-            _widen(tokens[first : first + step], some)
-            if factor != 1:
-                some *= factor
+        # OpenCV widens many halves at once, NumPy one by one.
+        if hasattr(cv2, "convertFp16"):
+            cv2.convertFp16(tokens, out)
+        else:  # OpenCV 5 left it out, but calculates with halves
+            cv2.subtract(tokens, 0.0, out, dtype=cv2.CV_32F)
+        if factor != 1:
+            out *= factor
     elif factor != 1:
         np.multiply(tokens, factor, out=out)
     else:
         out[...] = tokens
-
-
-def _widen(halves: Tokens, out: Float32) -> None:
-    """Sets ``out`` to the halves, of which OpenCV takes many at once, NumPy one by one."""
-    if hasattr(cv2, "convertFp16"):
-        cv2.convertFp16(halves, out)
-    else:  # OpenCV 5 left it out, but calculates with halves
-        cv2.subtract(halves, 0.0, out, dtype=cv2.CV_32F)
 
 
 def _merge(sample: Mix, table: LayerTable) -> list[tuple[TokenSet, float]]:
