@@ -33,7 +33,6 @@ class _Field(NamedTuple):
 
 
 class _Node(NamedTuple):
-    field: _Field
     inputs: list[str]
     outputs: list[str]
 
@@ -68,9 +67,10 @@ def cut(graph: bytes, given: Shapes, wanted: Shapes) -> bytes:
             raise _damaged(f"the graph has no value {name!r}")
 
     pieces = []
+    in_order = iter(nodes)
     for field in parts:
         if field.number == _NODE:
-            keep = any(name in used and name not in given for name in _node(field).outputs)
+            keep = any(name in used and name not in given for name in next(in_order).outputs)
         elif field.number in (_INITIALIZER, _INPUT):
             ending = _TENSOR_NAME if field.number == _INITIALIZER else _VALUE_NAME
             keep = _name(field, ending) in used
@@ -109,7 +109,7 @@ def _node(field: _Field) -> _Node:
             inputs.append(_text(part))
         elif part.number == _NODE_OUTPUT:
             outputs.append(_text(part))
-    return _Node(field, inputs, outputs)
+    return _Node(inputs, outputs)
 
 
 def _name(message: _Field, number: int) -> str:
