@@ -18,8 +18,8 @@ struct Filter {
   int in_padded = 0, out_padded = 0;
   Algorithm algorithm{};
   bool resident = false;  // its kernels fit into a core's cache
-  // [distinct^2][panels][in_padded][panel]; in columns, a third of the points' axis is left to make:
-  // [distinct][panels][3][in_padded][panel].
+  // [distinct^2][panels][in_padded][panel]; in columns they are transformed along one axis alone, and
+  // the other still has its three taps: [distinct][panels][3][in_padded][panel].
   bool in_columns = false;
   Floats weights;
 };

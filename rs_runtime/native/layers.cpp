@@ -12,12 +12,6 @@ constexpr float kBlurGain = 1.0f / 16;          // of the taps (1, 3, 3, 1) of b
 // points, of which there are four times as many.
 constexpr int kWinogradFrom = 32;
 
-Floats copy(const std::vector<float>& values, int room, float factor = 1) {
-  Floats copied = make_floats(room);
-  for (std::size_t i = 0; i < values.size(); ++i) copied[i] = factor * values[i];
-  return copied;
-}
-
 // [out][in] -> [panels][in_padded][panel].
 Floats in_panels(const std::vector<float>& values, int out, int in, int panels, int in_padded,
                  int panel) {
@@ -82,7 +76,7 @@ Conv conv(const Constants& source, const std::string& name, int up, int size, in
   set_tap_sums(built, taps, panel);
   built.affine = affine(source, name + ".affine", built.in, built.in_padded, w_dim, panel);
   const auto noise = source.take(name + ".noise", {side, side});
-  built.noise = copy(noise, static_cast<int>(noise.size()), kActivationGain);
+  built.noise = copy(noise, noise.size(), kActivationGain);
   built.bias = copy(source.take(name + ".bias", {built.out, 1, 1}), built.out_padded,
                     kActivationGain);
   return built;

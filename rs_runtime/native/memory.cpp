@@ -44,4 +44,10 @@ Floats make_floats(std::size_t count) {
   return Floats(static_cast<float*>(data));
 }
 
+Floats copy(const std::vector<float>& values, std::size_t room, float factor) {
+  Floats copied = make_floats(room);
+  for (std::size_t i = 0; i < values.size(); ++i) copied[i] = factor * values[i];
+  return copied;
+}
+
 }  // namespace refinestyle::native

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <vector>
 
 namespace refinestyle::native {
 
@@ -15,6 +16,9 @@ using Floats = std::unique_ptr<float[], Unmap>;
 
 // Throws std::bad_alloc.
 Floats make_floats(std::size_t count);
+
+// The values times a factor, and zeros up to `room`. Throws std::bad_alloc.
+Floats copy(const std::vector<float>& values, std::size_t room, float factor = 1);
 
 // Floats that are made anew when more are needed.
 struct Buffer {

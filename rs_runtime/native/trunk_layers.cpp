@@ -15,12 +15,6 @@ constexpr int kWinogradFrom = 16;
 // kernels for all.
 constexpr int kResidentFrom = 128;
 
-Floats copy(const std::vector<float>& values, int room) {
-  Floats copied = make_floats(room);
-  std::copy(values.begin(), values.end(), copied.get());
-  return copied;
-}
-
 // kernel: 3, or 1 on every second pixel.
 PlainConv conv(const Constants& source, const std::string& name, int kernel, int size, int stride,
                int in, int out, int panel) {
